@@ -1,0 +1,1 @@
+"""What we know: rows in PostgreSQL as arrays. No models, no HTTP."""

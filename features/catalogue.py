@@ -1,0 +1,212 @@
+"""The active pool as arrays: one immutable snapshot, refreshed in place of a query per request.
+
+Rows are only ever added and an artwork keeps its row while the process lives; one that leaves the pool becomes
+inactive. The snapshot is a copy that is safe to be late: what is served is checked against the database again
+(query lease_list), and what a user has seen never comes from here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from features.content import LENGTH, content_vectors, tokens_of
+from features.database import query, transaction
+from features.dna import LENGTH as DNA_LENGTH
+from features.dna import DnaKind, read_dna
+from features.host import Host
+from features.signals import Floats
+
+ORIENTATIONS = ("portrait", "landscape", "square")
+ANY_ORIENTATION = -1
+LOAD_BATCH = 5_000
+
+#: What the snapshot needs of an artwork, beside its key and age.
+_COLUMNS = {
+    "id": "varchar", "prompt": "text", "dna_vector": "text", "motifs": "text[]", "styles": "text[]",
+    "artists": "text[]", "orientation": "varchar", "quality_score": "numeric",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The pool; every array has one entry per row (n), except `row_of_key`."""
+
+    keys: NDArray[np.int32]
+    ids: list[str]
+    created: NDArray[np.float64]  # seconds since 1970, UTC
+    orientation: NDArray[np.int8]  # index into ORIENTATIONS, or ANY_ORIENTATION
+    quality: Floats  # 0 to 1
+    active: NDArray[np.bool_]
+    dna_kinds: NDArray[np.int8]
+    vectors: Floats  # content, (n, 92), unit length or zeros
+    style_rows: dict[str, NDArray[np.int32]]  # rows by casefolded style
+    row_of_key: NDArray[np.int32]  # by artwork key; -1 where unknown
+    counts: tuple[int, int] = (-1, -1)  # rows and active rows of art_sessions when this was read
+    size: int = field(init=False, default=0)  # active artworks
+
+    def __post_init__(self) -> None:
+        """Count the active artworks once."""
+        object.__setattr__(self, "size", int(self.active.sum()))
+
+    def rows(self, keys: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Rows of those of ``keys`` that the catalogue holds; the others are left out."""
+        keys = keys[keys < len(self.row_of_key)]
+        rows = self.row_of_key[keys]
+        return rows[rows >= 0]
+
+    def with_styles(self, styles: Iterable[str]) -> NDArray[np.bool_]:
+        """Which rows carry at least one of ``styles``, shape (n,)."""
+        mask = np.zeros(len(self.keys), dtype=bool)
+        for style in styles:
+            rows = self.style_rows.get(style.casefold())
+            if rows is not None:
+                mask[rows] = True
+        return mask
+
+
+def empty() -> Catalogue:
+    """A pool without artworks."""
+    return Catalogue(
+        keys=np.zeros(0, np.int32),
+        ids=[],
+        created=np.zeros(0, np.float64),
+        orientation=np.zeros(0, np.int8),
+        quality=np.zeros(0, np.float32),
+        active=np.zeros(0, bool),
+        dna_kinds=np.zeros(0, np.int8),
+        vectors=np.zeros((0, LENGTH), np.float32),
+        style_rows={},
+        row_of_key=np.zeros(0, np.int32),
+    )
+
+
+async def pool_counts(pool: AsyncConnectionPool, host: Host) -> tuple[int, int]:
+    """All and active artworks in the database: when they differ from a snapshot's, it is out of date."""
+    async with transaction(pool) as connection:
+        cursor = await connection.execute(query("pool_counts", active=host.active("a")))
+        row = await cursor.fetchone()
+    return (row[0], row[1]) if row else (0, 0)
+
+
+async def refresh(catalogue: Catalogue, pool: AsyncConnectionPool, host: Host) -> Catalogue:
+    """A snapshot brought up to date: new artworks appended, gone ones inactive, returned ones active again."""
+    counts = await pool_counts(pool, host)
+    async with transaction(pool) as connection:
+        await connection.execute(query("register_artworks", active=host.active("a")))
+    async with transaction(pool) as connection:
+        cursor = await connection.execute(query("active_keys", active=host.active("a")), binary=True)
+        row = await cursor.fetchone()
+    keys = unpack_keys(row[0] if row else None)
+    unknown = keys[_unknown(catalogue, keys)]
+    for start in range(0, len(unknown), LOAD_BATCH):
+        rows = await _read_rows(pool, host, unknown[start : start + LOAD_BATCH])
+        catalogue = await asyncio.to_thread(append, catalogue, rows)
+    return dataclasses.replace(catalogue, active=_active(catalogue, keys), counts=counts)
+
+
+def unpack_keys(packed: bytes | None) -> NDArray[np.int32]:
+    """Artwork keys as PostgreSQL packs them (big-endian int4, concatenated), shape (m,)."""
+    if not packed:
+        return np.zeros(0, np.int32)
+    return np.frombuffer(packed, dtype=">i4").astype(np.int32)
+
+
+def append(catalogue: Catalogue, rows: Sequence[dict[str, Any]]) -> Catalogue:
+    """A new snapshot with ``rows`` (of query catalogue_rows) at its end."""
+    if not rows:
+        return catalogue
+    first = len(catalogue.keys)
+    keys = np.array([row["artwork_key"] for row in rows], dtype=np.int32)
+    dna = [read_dna(row["dna_vector"]) for row in rows]
+    kinds = [kind for kind, _ in dna]
+    tokens = [tokens_of(row["styles"] or (), row["motifs"] or (), row["artists"] or (), row["prompt"]) for row in rows]
+    vectors = content_vectors(kinds, np.stack([vector for _, vector in dna]), tokens)
+    return Catalogue(
+        keys=np.concatenate([catalogue.keys, keys]),
+        ids=catalogue.ids + [row["id"] for row in rows],
+        created=np.concatenate([catalogue.created, [row["created"] for row in rows]]),
+        orientation=np.concatenate([catalogue.orientation, np.array([_orientation(row) for row in rows], np.int8)]),
+        quality=np.concatenate([catalogue.quality, np.array([_quality(row) for row in rows], np.float32)]),
+        active=np.concatenate([catalogue.active, np.ones(len(rows), bool)]),
+        dna_kinds=np.concatenate([catalogue.dna_kinds, np.array(kinds, np.int8)]),
+        vectors=np.concatenate([catalogue.vectors, vectors]),
+        style_rows=_add_styles(catalogue.style_rows, first, rows),
+        row_of_key=_add_keys(catalogue.row_of_key, first, keys),
+        counts=catalogue.counts,
+    )
+
+
+def read_style_preferences(text: str | None) -> list[str]:
+    """The styles in a user's style_preferences, [] where it is absent, malformed or of another shape."""
+    try:
+        found = json.loads(text) if text else {}
+    except ValueError:
+        return []
+    styles = found.get("styles") if isinstance(found, dict) else None
+    return [style for style in styles if isinstance(style, str)] if isinstance(styles, list) else []
+
+
+async def _read_rows(pool: AsyncConnectionPool, host: Host, keys: NDArray[np.int32]) -> list[dict[str, Any]]:
+    """The database's rows of ``keys``."""
+    text = query("catalogue_rows", columns=host.select("art_sessions", _COLUMNS, "a"))
+    async with transaction(pool) as connection, connection.cursor(row_factory=dict_row, binary=True) as cursor:
+        await cursor.execute(text, {"keys": keys.tolist()})
+        return await cursor.fetchall()
+
+
+def _unknown(catalogue: Catalogue, keys: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Which of ``keys`` have no row yet."""
+    known = np.zeros(max(int(keys.max(initial=-1)) + 1, len(catalogue.row_of_key)), dtype=bool)
+    known[catalogue.keys] = True
+    return ~known[keys]
+
+
+def _active(catalogue: Catalogue, keys: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """The active mask when exactly ``keys`` are active."""
+    mask = np.zeros(len(catalogue.keys), dtype=bool)
+    mask[catalogue.rows(keys)] = True
+    return mask
+
+
+def _orientation(row: dict[str, Any]) -> int:
+    """The code of an orientation; NULL, and what is not an orientation, fits all."""
+    return ORIENTATIONS.index(row["orientation"]) if row["orientation"] in ORIENTATIONS else ANY_ORIENTATION
+
+
+def _quality(row: dict[str, Any]) -> float:
+    """Quality from 0 to 1: the host's scores are on a 0-100 scale, but one of its paths writes 0-1."""
+    if row["quality_score"] is None:
+        return 0.5
+    score = float(row["quality_score"])
+    return min(max(score if score <= 1 else score / 100, 0.0), 1.0)
+
+
+def _add_styles(
+    known: dict[str, NDArray[np.int32]], first: int, rows: Sequence[dict[str, Any]]
+) -> dict[str, NDArray[np.int32]]:
+    """The style index with the new rows."""
+    found: dict[str, list[int]] = {}
+    for row, artwork in enumerate(rows, start=first):
+        for style in {style.casefold() for style in artwork["styles"] or () if style}:
+            found.setdefault(style, []).append(row)
+    nothing = np.zeros(0, np.int32)
+    added = {style: np.concatenate([known.get(style, nothing), np.array(new, np.int32)]) for style, new in found.items()}
+    return known | added
+
+
+def _add_keys(row_of_key: NDArray[np.int32], first: int, keys: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The map from key to row with the new keys."""
+    longer = np.full(max(len(row_of_key), int(keys.max()) + 1), -1, np.int32)
+    longer[: len(row_of_key)] = row_of_key
+    longer[keys] = np.arange(first, first + len(keys), dtype=np.int32)
+    return longer

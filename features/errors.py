@@ -1,0 +1,78 @@
+"""Every error the project raises on purpose; the docstring of a class is its message."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class VernissageError(Exception):
+    """Something in Vernissage went wrong."""
+
+    def __init__(self, **context: Any) -> None:
+        """Fill the message (the class docstring) with ``context``."""
+        self.context = context
+        super().__init__((type(self).__doc__ or "").format(**context))
+
+
+class BadSettingError(VernissageError):
+    """The setting {key} has the value {value!r}: {rule}."""
+
+
+class PostgresNotFoundError(VernissageError):
+    """No PostgreSQL was found. Set DATABASE_URL, install PostgreSQL, or `pip install vernissage[embedded]`."""
+
+
+class PostgresFailedError(VernissageError):
+    """PostgreSQL did not {action}: {reason}. Its log is {log}."""
+
+
+class DatabaseUnavailableError(VernissageError):
+    """The database cannot be reached: {reason}. Start it with `vernissage db start` or check DATABASE_URL."""
+
+
+class MigrationChangedError(VernissageError):
+    """Migration {name} was applied with another text (checksum {applied}, now {found}). Add a new migration instead."""
+
+
+class HostTablesMissingError(VernissageError):
+    """The host's tables {tables} are missing in schema public. Use `vernissage migrate --standalone` to create them."""
+
+
+class SchemaMissingError(VernissageError):
+    """The schema vernissage is missing in the database. Run `vernissage migrate` first."""
+
+
+class BadDnaError(VernissageError):
+    """The DNA vector is unusable: {rule}."""
+
+
+class BadBundleError(VernissageError):
+    """The bundle {path} is refused: {reason}."""
+
+
+class CannotScoreError(VernissageError):
+    """The ranker {ranker} cannot score this user: {reason}."""
+
+
+class BadImportError(VernissageError):
+    """The file {path} cannot be imported: {reason}."""
+
+
+class BadRecipeError(VernissageError):
+    """The synthetic world cannot be made: {field} is {value}, but {rule}."""
+
+
+class PoolNotEmptyError(VernissageError):
+    """The database already holds {artworks} artworks and {users} users. A synthetic world needs an empty pool."""
+
+
+class TooLittleDataError(VernissageError):
+    """Too little data to train {model}: {users} users with {interactions} signals, at least {min_users} users needed."""
+
+
+class TrackingError(VernissageError):
+    """The model registry says: {reason}."""
+
+
+class ExtraMissingError(VernissageError):
+    """This command needs packages that are not installed. Run `pip install "vernissage[{extra}]"` (missing: {module})."""

@@ -1,0 +1,45 @@
+"""The signals frame as a sparse matrix, user x artwork, with the two id maps; never a dense one.
+
+No models here: what is done with the numbers is training's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+if TYPE_CHECKING:  # polars comes with the training extra
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """Weights (users, artworks) as float32; row i is ``user_ids[i]``, column j is ``artwork_ids[j]``, both sorted."""
+
+    matrix: csr_array
+    user_ids: NDArray[np.str_]
+    artwork_ids: NDArray[np.str_]
+
+
+def to_matrix(frame: pl.DataFrame) -> Interactions:
+    """Turn user_id, artwork_id, weight (one row per pair) into a matrix; a pair that weighs nothing is not stored."""
+    user_ids, user_rows = _number(frame["user_id"])
+    artwork_ids, artwork_rows = _number(frame["artwork_id"])
+    weights = frame["weight"].to_numpy().astype(np.float32)
+    matrix = csr_array((weights, (user_rows, artwork_rows)), shape=(len(user_ids), len(artwork_ids)))
+    matrix.eliminate_zeros()
+    matrix.sort_indices()
+    return Interactions(matrix, user_ids, artwork_ids)
+
+
+def _number(ids: pl.Series) -> tuple[NDArray[np.str_], NDArray[np.int32]]:
+    """The distinct ids in order, and the place of each id among them."""
+    import polars as pl
+
+    distinct = ids.unique().sort()
+    rows = ids.cast(pl.Enum(distinct)).to_physical().to_numpy().astype(np.int32)
+    return np.array(distinct.to_list(), dtype=np.str_), rows

@@ -1,0 +1,103 @@
+"""Every knob, typed, with its unit and default; read from the environment once and passed on.
+
+A setting ``foo_bar`` is read from ``VERNISSAGE_FOO_BAR``; ``database_url`` also from ``DATABASE_URL``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from features.errors import BadSettingError
+
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+
+PREFIX = "VERNISSAGE_"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings. Units are in the comments; defaults are for one machine and one worker."""
+
+    # Where things live
+    home: str = ".vernissage"  # folder of the embedded database, bundles and the tracking store
+    database_url: str = ""  # empty: the embedded PostgreSQL under `home`
+    pg_bin: str = ""  # folder of PostgreSQL's binaries; empty: looked for
+    tracking_uri: str = ""  # MLflow's store; empty: sqlite under `home`
+    registered_model: str = "vernissage"  # name in MLflow's registry
+
+    # Serving
+    host: str = "127.0.0.1"
+    port: Port = 3000
+    workers: Count = 1
+    auth: bool = True  # API keys required
+    key_cache_seconds: Positive = 5.0  # how long a revoked key may still work
+    log_sample: Share = 0.1  # share of successful requests that are logged
+    max_body_bytes: Count = 4 * 1024 * 1024
+    pool_min: Count = 2  # database connections per worker
+    pool_max: Count = 8
+    statement_timeout_ms: Count = 5_000
+    database_wait_seconds: Positive = 2.0  # how long a request waits for a connection
+
+    # Ranking
+    rank_deadline_ms: Positive = 50.0  # then the next rung answers
+    rank_threads: Count = 4
+    signals_per_user: Count = 200  # latest signals folded in
+    recent_likes: Count = 20  # artworks the content rung is near to
+    seconds_per_artwork: Positive = 60.0
+
+    # Leases, in seconds (definitions of a lease: README, "Never the same one twice")
+    lease_first_seconds: Positive = 60.0  # until a session's first sign of life
+    lease_grace_seconds: Positive = 60.0
+    lease_stretch: Positive = 1.5  # times depth times seconds_per_artwork
+
+    # Freshness, in seconds
+    catalogue_poll_seconds: Positive = 0.5
+    catalogue_full_seconds: Positive = 30.0
+    bundle_poll_seconds: Positive = 1.0
+    registry_poll_seconds: Positive = 2.0
+
+    # Signals
+    half_life_days: Positive = 90.0
+    min_training_users: Count = 5  # fewer users with signals: no collaborative model
+
+    @property
+    def home_path(self) -> Path:
+        """The state folder as an absolute path."""
+        return Path(self.home).expanduser().resolve()
+
+    @property
+    def bundles_path(self) -> Path:
+        """The folder that holds one sub-folder per delivered bundle."""
+        return self.home_path / "bundles"
+
+
+def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from ``environment`` (default: ``os.environ``).
+
+    Raises BadSettingError naming the key and the rule; an unknown VERNISSAGE_ key is an error too.
+    """
+    given = os.environ if environment is None else environment
+    values = {key.removeprefix(PREFIX).lower(): value for key, value in given.items() if key.startswith(PREFIX)}
+    if "database_url" not in values and given.get("DATABASE_URL"):
+        values["database_url"] = given["DATABASE_URL"]
+    known = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+    for name, value in values.items():
+        if name not in known:
+            raise BadSettingError(key=PREFIX + name.upper(), value=value, rule="no such setting")
+        _check(name, value, known[name])
+    return msgspec.convert(values, Settings, strict=False)
+
+
+def _check(name: str, value: str, kind: type) -> None:
+    """Convert one value alone, so that the error can name its key."""
+    try:
+        msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadSettingError(key=PREFIX + name.upper(), value=value, rule=str(error)) from error

@@ -1,0 +1,387 @@
+-- The queries of features/ and serving/. `{…}` is filled with introspected column lists (features.host).
+
+-- name: host_columns
+SELECT table_name::text, column_name::text FROM information_schema.columns WHERE table_schema = 'public';
+
+-- Pool ------------------------------------------------------------------------------------------------------------
+
+-- How many artworks there are and how many are active: a cheap sign of change, read from the pool_status index.
+-- name: pool_counts
+SELECT count(*), count(*) FILTER (WHERE {active}) FROM public.art_sessions AS a;
+
+-- A key for every active artwork that has none; NOT EXISTS keeps the identity from being burned.
+-- name: register_artworks
+INSERT INTO vernissage.artwork_keys (artwork_id)
+SELECT a.id FROM public.art_sessions AS a
+WHERE {active} AND NOT EXISTS (SELECT FROM vernissage.artwork_keys AS k WHERE k.artwork_id = a.id)
+ORDER BY a.created_at, a.id
+ON CONFLICT DO NOTHING;
+
+-- name: active_keys
+SELECT coalesce(string_agg(int4send(k.artwork_key), ''::bytea), ''::bytea)
+FROM public.art_sessions AS a JOIN vernissage.artwork_keys AS k ON k.artwork_id = a.id
+WHERE {active};
+
+-- name: catalogue_rows
+SELECT k.artwork_key, extract(epoch FROM a.created_at)::float8 AS created, {columns}
+FROM vernissage.artwork_keys AS k JOIN public.art_sessions AS a ON a.id = k.artwork_id
+WHERE k.artwork_key = ANY(%(keys)s);
+
+-- A user ----------------------------------------------------------------------------------------------------------
+
+-- Orders the requests of one user; a statement of its own, so that the next one's snapshot is taken after the wait.
+-- name: lock_user
+SELECT pg_advisory_xact_lock(hashtextextended(%(user_id)s, 0));
+
+-- Everything a request needs to know of its user, in one row.
+-- name: user_state
+SELECT
+    (SELECT string_agg(int4send(s.artwork_key), ''::bytea) FROM vernissage.seen AS s WHERE s.user_id = %(user_id)s) AS seen,
+    (SELECT count(*) FROM public.user_art_impressions AS i WHERE i.user_id = %(user_id)s) AS host_rows,
+    (SELECT max(i.viewed_at) FROM public.user_art_impressions AS i WHERE i.user_id = %(user_id)s) AS host_latest,
+    coalesce((SELECT b.host_rows FROM vernissage.absorbed AS b WHERE b.user_id = %(user_id)s), 0) AS absorbed_rows,
+    (SELECT b.host_latest FROM vernissage.absorbed AS b WHERE b.user_id = %(user_id)s) AS absorbed_latest,
+    (SELECT o.held FROM vernissage.sessions AS o
+     WHERE o.user_id = %(user_id)s AND o.session_id = %(session_id)s AND o.expires_at > now()) AS held,
+    (SELECT string_agg(int4send(key), ''::bytea) FROM vernissage.sessions AS o, unnest(o.held) AS key
+     WHERE o.user_id = %(user_id)s AND o.session_id <> %(session_id)s AND o.expires_at > now()) AS held_elsewhere,
+    (SELECT extract(epoch FROM min(o.expires_at) - now())::float8 FROM vernissage.sessions AS o
+     WHERE o.user_id = %(user_id)s AND o.session_id <> %(session_id)s AND o.expires_at > now()
+       AND o.held <> '{}') AS next_expiry,
+    (SELECT l.recommendation_id FROM vernissage.served_lists AS l
+     WHERE l.user_id = %(user_id)s AND l.session_id = %(session_id)s
+     ORDER BY l.served_at DESC LIMIT 1) AS last_list,
+    e.keys AS signal_keys, e.kinds AS signal_kinds, e.values AS signal_values, e.ages AS signal_ages,
+    u.*
+FROM (SELECT 1) AS one
+LEFT JOIN LATERAL (
+    SELECT array_agg(r.artwork_key) AS keys, array_agg(r.kind) AS kinds,
+           array_agg(r.value) AS values, array_agg(extract(epoch FROM now() - r.at)::float8) AS ages
+    FROM (
+        (SELECT t.artwork_key, t.kind, t.value, t.at FROM vernissage.events AS t
+         WHERE t.user_id = %(user_id)s AND t.kind <> 'displayed' ORDER BY t.at DESC LIMIT %(signals)s)
+        UNION ALL
+        (SELECT d.artwork_key, d.kind, d.value, d.at FROM vernissage.events AS d
+         WHERE d.user_id = %(user_id)s AND d.kind = 'displayed' ORDER BY d.at DESC LIMIT %(signals)s)
+        {favourites}
+    ) AS r
+) AS e ON true
+LEFT JOIN LATERAL (SELECT true AS known, {columns} FROM public.users AS h WHERE h.id = %(user_id)s) AS u ON true;
+
+-- name: user_favourites
+UNION ALL
+(SELECT k.artwork_key, 'favourite', NULL::real, f.created_at AT TIME ZONE 'UTC'
+ FROM public.art_favorites AS f JOIN vernissage.artwork_keys AS k ON k.artwork_id = f.artwork_id
+ WHERE f.user_id = %(user_id)s ORDER BY f.created_at DESC LIMIT %(signals)s);
+
+-- Take over what the host itself recorded for a user, in three steps: keys, marks, and how far we are.
+-- name: absorb_keys
+INSERT INTO vernissage.artwork_keys (artwork_id)
+SELECT i.artwork_id FROM public.user_art_impressions AS i
+WHERE i.user_id = %(user_id)s
+  AND NOT EXISTS (SELECT FROM vernissage.artwork_keys AS k WHERE k.artwork_id = i.artwork_id)
+ON CONFLICT DO NOTHING;
+
+-- name: absorb_marks
+INSERT INTO vernissage.seen (user_id, artwork_key, seen_at)
+SELECT i.user_id, k.artwork_key, i.viewed_at AT TIME ZONE 'UTC'
+FROM public.user_art_impressions AS i JOIN vernissage.artwork_keys AS k ON k.artwork_id = i.artwork_id
+WHERE i.user_id = %(user_id)s
+ON CONFLICT DO NOTHING;
+
+-- name: note_absorbed
+INSERT INTO vernissage.absorbed (user_id, host_rows, host_latest)
+SELECT %(user_id)s, count(*), max(i.viewed_at) FROM public.user_art_impressions AS i WHERE i.user_id = %(user_id)s
+ON CONFLICT (user_id) DO UPDATE SET host_rows = excluded.host_rows, host_latest = excluded.host_latest;
+
+-- Lists -----------------------------------------------------------------------------------------------------------
+
+-- Write one list: only artworks that are active at this moment, the first `limit` of them in order; the row is the
+-- lease, the exposure log and the attribution key. Returns the artworks as the host has them now.
+-- name: lease_list
+WITH offered AS (
+    SELECT o.artwork_key, o.score, o.rung, o.position, {columns}
+    FROM unnest(%(artwork_keys)s::integer[], %(scores)s::real[], %(rungs)s::smallint[])
+         WITH ORDINALITY AS o (artwork_key, score, rung, position)
+    JOIN vernissage.artwork_keys AS k ON k.artwork_key = o.artwork_key
+    JOIN public.art_sessions AS a ON a.id = k.artwork_id
+    WHERE {active}
+    ORDER BY o.position
+    LIMIT %(limit)s
+), list AS (
+    INSERT INTO vernissage.served_lists (
+        recommendation_id, user_id, session_id, repeats, policy, model_version, requested, reason,
+        artwork_keys, scores, rungs, propensities, candidate_hash, candidate_size, excluded)
+    SELECT %(recommendation_id)s, %(user_id)s, %(session_id)s, %(repeats)s::uuid, %(policy)s, %(model_version)s,
+           %(limit)s, %(reason)s,
+           coalesce(array_agg(f.artwork_key ORDER BY f.position), '{}'),
+           coalesce(array_agg(f.score ORDER BY f.position), '{}'),
+           coalesce(array_agg(f.rung ORDER BY f.position), '{}'),
+           coalesce(array_agg(1.0::real ORDER BY f.position), '{}'),
+           %(candidate_hash)s, %(candidate_size)s, %(excluded)s
+    FROM offered AS f
+), session AS (
+    INSERT INTO vernissage.sessions AS s (user_id, session_id, expires_at, held)
+    SELECT %(user_id)s, %(session_id)s, now() + make_interval(secs => %(first_seconds)s),
+           coalesce(array_agg(f.artwork_key), '{}')
+    FROM offered AS f
+    ON CONFLICT (user_id, session_id) DO UPDATE SET
+        leases_from = CASE WHEN s.expires_at > now() THEN s.leases_from ELSE now() END,
+        expires_at = greatest(s.expires_at, CASE
+            WHEN s.last_sign_at IS NULL OR s.expires_at <= now() THEN excluded.expires_at
+            ELSE now() + make_interval(secs => cardinality(excluded.held) * %(stretch_seconds)s + %(grace_seconds)s)
+        END),
+        held = ARRAY(SELECT unnest(%(kept)s::integer[]) UNION SELECT unnest(excluded.held))
+)
+SELECT * FROM offered ORDER BY position;
+
+-- Impressions -----------------------------------------------------------------------------------------------------
+
+-- name: register_named_artworks
+INSERT INTO vernissage.artwork_keys (artwork_id)
+SELECT DISTINCT n.artwork_id FROM unnest(%(artwork_ids)s::text[]) AS n (artwork_id)
+WHERE NOT EXISTS (SELECT FROM vernissage.artwork_keys AS k WHERE k.artwork_id = n.artwork_id)
+ORDER BY n.artwork_id
+ON CONFLICT DO NOTHING;
+
+-- name: lock_users
+SELECT pg_advisory_xact_lock(hashtextextended(n.user_id, 0))
+FROM (SELECT DISTINCT unnest(%(user_ids)s::text[]) AS user_id ORDER BY 1) AS n;
+
+-- Record a batch of events in one statement: the log (once per event), the seen marks (any signal comes from somebody
+-- who has seen the artwork), the host's own impressions (only for users and artworks that the host holds; its first
+-- sighting stays), and the end of the leases.
+-- name: record_events
+WITH sent AS (
+    SELECT n.ordinal, n.event_key, n.user_id, n.artwork_id, n.kind, n.session_id, n.lease_id, n.value,
+           least(coalesce(n.at, now()), now()) AS at, k.artwork_key,
+           EXISTS (SELECT FROM public.art_sessions AS a WHERE a.id = n.artwork_id) AS artwork_known
+    FROM unnest(%(event_keys)s::uuid[], %(user_ids)s::text[], %(artwork_ids)s::text[], %(kinds)s::text[],
+                %(session_ids)s::text[], %(lease_ids)s::uuid[], %(values)s::real[], %(ats)s::timestamptz[])
+         WITH ORDINALITY
+         AS n (event_key, user_id, artwork_id, kind, session_id, lease_id, value, at, ordinal)
+    JOIN vernissage.artwork_keys AS k ON k.artwork_id = n.artwork_id
+), logged AS (
+    INSERT INTO vernissage.events (event_key, user_id, artwork_key, kind, at, session_id, lease_id, value)
+    SELECT DISTINCT ON (event_key) event_key, user_id, artwork_key, kind, at, session_id, lease_id, value
+    FROM sent ORDER BY event_key, ordinal
+    ON CONFLICT DO NOTHING
+    RETURNING event_key
+), marked AS (
+    INSERT INTO vernissage.seen (user_id, artwork_key, seen_at)
+    SELECT user_id, artwork_key, min(at) FROM sent GROUP BY user_id, artwork_key
+    ON CONFLICT DO NOTHING
+    RETURNING user_id, artwork_key
+), hosted AS (
+    INSERT INTO public.user_art_impressions (user_id, artwork_id, viewed_at)
+    SELECT s.user_id, s.artwork_id, min(s.at) AT TIME ZONE 'UTC'
+    FROM sent AS s JOIN public.users AS u ON u.id = s.user_id
+    WHERE s.artwork_known
+    GROUP BY s.user_id, s.artwork_id
+    ON CONFLICT DO NOTHING
+    RETURNING user_id, viewed_at
+), followed AS (
+    INSERT INTO vernissage.absorbed AS b (user_id, host_rows, host_latest)
+    SELECT user_id, count(*), max(viewed_at) FROM hosted GROUP BY user_id
+    ON CONFLICT (user_id) DO UPDATE SET
+        host_rows = b.host_rows + excluded.host_rows, host_latest = greatest(b.host_latest, excluded.host_latest)
+), shown AS (
+    UPDATE vernissage.sessions AS o SET
+        held = ARRAY(SELECT h FROM unnest(o.held) AS h WHERE h <> ALL (d.keys)),
+        last_sign_at = CASE WHEN o.session_id = ANY (d.session_ids) THEN now() ELSE o.last_sign_at END,
+        expires_at = CASE WHEN o.session_id = ANY (d.session_ids) AND o.expires_at > now()
+            THEN greatest(o.expires_at,
+                          now() + make_interval(secs => cardinality(o.held) * %(stretch_seconds)s + %(grace_seconds)s))
+            ELSE o.expires_at END
+    FROM (SELECT user_id, array_agg(artwork_key) AS keys, array_agg(coalesce(session_id, '')) AS session_ids
+          FROM sent GROUP BY user_id) AS d
+    WHERE o.user_id = d.user_id AND (o.held && d.keys OR o.session_id = ANY (d.session_ids))
+)
+SELECT s.ordinal, s.artwork_id, s.artwork_known, l.event_key IS NOT NULL AS logged,
+       m.artwork_key IS NOT NULL AS marked
+FROM sent AS s
+LEFT JOIN logged AS l USING (event_key)
+LEFT JOIN marked AS m ON m.user_id = s.user_id AND m.artwork_key = s.artwork_key
+ORDER BY s.ordinal;
+
+-- name: known_users
+SELECT array_agg(u.id) FROM public.users AS u WHERE u.id = ANY(%(user_ids)s);
+
+-- Keys, models, audit ---------------------------------------------------------------------------------------------
+
+-- name: find_key
+SELECT key_id, scopes FROM vernissage.api_keys WHERE key_hash = %(key_hash)s AND revoked_at IS NULL;
+
+-- name: create_key
+INSERT INTO vernissage.api_keys (key_id, key_hash, scopes, label)
+VALUES (%(key_id)s, %(key_hash)s, %(scopes)s, %(label)s);
+
+-- name: list_keys
+SELECT key_id, scopes, label, created_at, revoked_at FROM vernissage.api_keys ORDER BY created_at;
+
+-- name: revoke_key
+UPDATE vernissage.api_keys SET revoked_at = now() WHERE key_id = %(key_id)s AND revoked_at IS NULL;
+
+-- name: live_model
+SELECT version, bundle_path, digest, moved_at, refused_version, refused_reason, refused_at
+FROM vernissage.live_models WHERE alias = %(alias)s;
+
+-- name: audit
+INSERT INTO vernissage.audit_log (actor, action, subject, detail)
+VALUES (%(actor)s, %(action)s, %(subject)s, %(detail)s);
+
+-- name: pseudonym_secret
+SELECT value FROM vernissage.secrets WHERE name = 'pseudonym';
+
+-- Learning --------------------------------------------------------------------------------------------------------
+-- Read with COPY. Times are microseconds since 1970 in UTC; the host's clockless stamps mean UTC.
+
+-- Everything that was ever seen counts as displayed, also what the host has pruned since.
+-- name: learn_seen
+SELECT s.user_id, k.artwork_id, 'displayed' AS kind, NULL::real AS value,
+       (date_part('epoch', s.seen_at) * 1000000)::bigint AS at
+FROM vernissage.seen AS s JOIN vernissage.artwork_keys AS k USING (artwork_key);
+
+-- What the host recorded and no request has taken over yet.
+-- name: learn_impressions
+SELECT i.user_id, i.artwork_id, 'displayed' AS kind, NULL::real AS value,
+       (date_part('epoch', i.viewed_at) * 1000000)::bigint AS at
+FROM public.user_art_impressions AS i
+WHERE NOT EXISTS (
+    SELECT FROM vernissage.seen AS s JOIN vernissage.artwork_keys AS k USING (artwork_key)
+    WHERE s.user_id = i.user_id AND k.artwork_id = i.artwork_id);
+
+-- name: learn_events
+SELECT e.user_id, k.artwork_id, e.kind, e.value, (date_part('epoch', e.at) * 1000000)::bigint AS at
+FROM vernissage.events AS e JOIN vernissage.artwork_keys AS k USING (artwork_key)
+WHERE e.kind <> 'displayed';
+
+-- Favourites that were not sent as events as well.
+-- name: learn_favourites
+SELECT f.user_id, f.artwork_id, 'favourite' AS kind, NULL::real AS value,
+       (date_part('epoch', f.created_at) * 1000000)::bigint AS at
+FROM public.art_favorites AS f
+WHERE NOT EXISTS (
+    SELECT FROM vernissage.events AS e JOIN vernissage.artwork_keys AS k USING (artwork_key)
+    WHERE e.user_id = f.user_id AND k.artwork_id = f.artwork_id AND e.kind = 'favourite');
+
+-- Votes name neither user nor artwork: the prompt and the session must each lead to exactly one.
+-- name: learn_votes
+WITH prompts AS (
+    SELECT a.prompt, min(a.id) AS artwork_id FROM public.art_sessions AS a GROUP BY a.prompt HAVING count(*) = 1
+), people AS (
+    SELECT n.session_id, min(n.user_id) AS user_id FROM ({sessions}) AS n
+    GROUP BY n.session_id HAVING min(n.user_id) = max(n.user_id)
+)
+SELECT u.user_id, p.artwork_id,
+       CASE WHEN v.vote > 0 THEN 'like' ELSE 'dislike' END AS kind, NULL::real AS value,
+       (date_part('epoch', v.created_at) * 1000000)::bigint AS at
+FROM public.art_votes AS v
+LEFT JOIN prompts AS p ON p.prompt = v.art_prompt
+LEFT JOIN people AS u ON u.session_id = v.session_id
+WHERE v.vote <> 0;
+
+-- name: learn_sessions
+SELECT session_id, user_id FROM vernissage.sessions UNION SELECT session_id, user_id FROM vernissage.served_lists;
+
+-- name: learn_host_sessions
+SELECT client_session_id, user_id FROM public.rai_sessions
+WHERE client_session_id IS NOT NULL AND user_id IS NOT NULL;
+
+-- Import ----------------------------------------------------------------------------------------------------------
+-- Each chunk is copied into a temporary table that its own commit drops, then spread from there in whole sets.
+
+-- name: has_schema
+SELECT to_regclass('vernissage.migrations') IS NOT NULL;
+
+-- name: has_own_host_tables
+SELECT EXISTS (SELECT FROM vernissage.migrations WHERE name = 'host_tables.sql');
+
+-- name: stage_interactions
+CREATE TEMP TABLE staged_interactions (
+    ordinal integer, user_id text, artwork_id text, kind text, value real, at timestamptz
+) ON COMMIT DROP;
+
+-- name: copy_interactions
+COPY pg_temp.staged_interactions (ordinal, user_id, artwork_id, kind, value, at) FROM STDIN;
+
+-- name: analyze_interactions
+ANALYZE pg_temp.staged_interactions;
+
+-- A host's users and pool are the host's: what it does not hold is taken out again and named.
+-- name: refuse_strangers
+DELETE FROM pg_temp.staged_interactions AS s
+USING pg_temp.staged_interactions AS n
+LEFT JOIN public.users AS u ON u.id = n.user_id
+LEFT JOIN public.art_sessions AS a ON a.id = n.artwork_id
+WHERE s.ordinal = n.ordinal AND (u.id IS NULL OR a.id IS NULL)
+RETURNING s.ordinal, CASE WHEN a.id IS NULL THEN 'artwork is not in the pool' ELSE 'user is not in users' END;
+
+-- name: import_users
+INSERT INTO public.users (id)
+SELECT DISTINCT s.user_id FROM pg_temp.staged_interactions AS s
+WHERE NOT EXISTS (SELECT FROM public.users AS u WHERE u.id = s.user_id)
+ORDER BY s.user_id
+ON CONFLICT DO NOTHING;
+
+-- name: missing_artworks
+SELECT s.artwork_id, coalesce(min(s.at), %(started)s) FROM pg_temp.staged_interactions AS s
+WHERE NOT EXISTS (SELECT FROM public.art_sessions AS a WHERE a.id = s.artwork_id)
+GROUP BY s.artwork_id
+ORDER BY s.artwork_id;
+
+-- name: import_missing_artworks
+INSERT INTO public.art_sessions (id, session_id, user_id, image_url, prompt, is_library, created_at)
+SELECT n.id, 'catalogue-seed', 'system', n.image_url, 'artwork ' || n.id, true, n.created_at AT TIME ZONE 'UTC'
+FROM unnest(%(ids)s::text[], %(image_urls)s::text[], %(created)s::timestamptz[]) AS n (id, image_url, created_at)
+ON CONFLICT DO NOTHING;
+
+-- name: import_keys
+INSERT INTO vernissage.artwork_keys (artwork_id)
+SELECT DISTINCT s.artwork_id FROM pg_temp.staged_interactions AS s
+WHERE NOT EXISTS (SELECT FROM vernissage.artwork_keys AS k WHERE k.artwork_id = s.artwork_id)
+ORDER BY s.artwork_id
+ON CONFLICT DO NOTHING;
+
+-- name: import_seen
+INSERT INTO vernissage.seen AS m (user_id, artwork_key, seen_at)
+SELECT s.user_id, k.artwork_key, min(coalesce(s.at, %(started)s))
+FROM pg_temp.staged_interactions AS s JOIN vernissage.artwork_keys AS k USING (artwork_id)
+GROUP BY s.user_id, k.artwork_key
+ORDER BY s.user_id, k.artwork_key
+ON CONFLICT (user_id, artwork_key) DO UPDATE SET seen_at = excluded.seen_at WHERE excluded.seen_at < m.seen_at;
+
+-- The key is made of what the row says, so that a second import finds its events; JSON keeps the parts apart.
+-- name: import_events
+INSERT INTO vernissage.events (event_key, user_id, artwork_key, kind, at, value)
+SELECT md5(jsonb_build_array('import', s.user_id, s.artwork_id, s.kind, extract(epoch FROM s.at))::text)::uuid,
+       s.user_id, k.artwork_key, s.kind, coalesce(s.at, %(started)s), s.value
+FROM pg_temp.staged_interactions AS s JOIN vernissage.artwork_keys AS k USING (artwork_id)
+ORDER BY s.ordinal
+ON CONFLICT DO NOTHING;
+
+-- name: import_impressions
+INSERT INTO public.user_art_impressions (id, user_id, artwork_id, viewed_at)
+SELECT gen_random_uuid()::text, s.user_id, s.artwork_id, min(coalesce(s.at, %(started)s)) AT TIME ZONE 'UTC'
+FROM pg_temp.staged_interactions AS s
+GROUP BY s.user_id, s.artwork_id
+ORDER BY s.user_id, s.artwork_id
+ON CONFLICT DO NOTHING;
+
+-- name: stage_artworks
+CREATE TEMP TABLE staged_artworks (
+    ordinal integer, id text, image_url text, prompt text, dna text, styles text[], artists text[], motifs text[],
+    orientation text, quality float8, created_at timestamptz
+) ON COMMIT DROP;
+
+-- name: copy_artworks
+COPY pg_temp.staged_artworks (
+    ordinal, id, image_url, prompt, dna, styles, artists, motifs, orientation, quality, created_at
+) FROM STDIN;
+
+-- Only columns that this host has; the first row of an id counts.
+-- name: import_artworks
+INSERT INTO public.art_sessions ({columns})
+SELECT {values} FROM pg_temp.staged_artworks AS s
+ORDER BY s.ordinal
+ON CONFLICT DO NOTHING;

@@ -1,0 +1,171 @@
+"""What a route is: method, path, scope, types and handler in one record; checks in front, encoding behind.
+
+The same records route the requests, check them and make the OpenAPI document, so that the document is true.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from features.errors import DatabaseUnavailableError
+from features.identifiers import new_id
+from serving import telemetry
+from serving.api.problems import Problem, bad_field, respond
+from serving.worker import Worker
+
+RETRY_SECONDS = 1
+
+
+@dataclass(frozen=True)
+class Call:
+    """A checked request, as a handler gets it."""
+
+    worker: Worker
+    path: dict[str, str]
+    query: Any  # the operation's query type
+    body: Any  # one of the operation's body types
+    request_id: str
+
+
+Handler = Callable[[Call], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One route of ours."""
+
+    name: str
+    method: str
+    path: str
+    summary: str
+    handler: Handler
+    answer: type | None  # None: the handler makes its own Response
+    scope: str | None = None  # None: open to all
+    path_type: type | None = None
+    query_type: type | None = None
+    body_types: tuple[type, ...] = ()
+    needs: Callable[[dict[str, Any]], type] | None = None  # which body type this body is, where there are several
+    problems: tuple[str, ...] = ()  # codes beyond the common ones
+
+    async def answer_to(self, request: Request, worker: Worker) -> Response:
+        """Check, handle, encode, count and log one request."""
+        started = time.perf_counter()
+        request_id = _request_id(request)
+        user = request.path_params.get("user_id")
+        try:
+            call = await self._check(request, worker, request_id)
+            response = self._encode(await self.handler(call), request_id)
+        except Problem as problem:
+            telemetry.PROBLEMS.labels(self.path, problem.code).inc()
+            response = respond(problem, request_id)
+        except DatabaseUnavailableError as error:
+            telemetry.DATABASE_ERRORS.inc()
+            telemetry.PROBLEMS.labels(self.path, "database_unavailable").inc()
+            response = respond(Problem(503, "database_unavailable", str(error), retry=RETRY_SECONDS), request_id)
+        except ClientDisconnect:
+            raise
+        except Exception:  # the last line: whatever it is, the client gets a code and the log gets the trace
+            telemetry.PROBLEMS.labels(self.path, "internal").inc()
+            telemetry.get_logger().exception("request failed", request_id=request_id, route=self.path)
+            response = respond(Problem(500, "internal", "An error of ours; it has been logged."), request_id)
+        self._note(response.status_code, time.perf_counter() - started, request_id, user, worker)
+        return response
+
+    async def _check(self, request: Request, worker: Worker, request_id: str) -> Call:
+        """Key and scope first, then path, query and body."""
+        await self._authorise(request, worker)
+        if self.path_type:
+            _convert(request.path_params, self.path_type, strict=False)
+        given = _parameters(request, self.query_type) if self.query_type else {}
+        query = _convert(given, self.query_type, strict=False) if self.query_type else None
+        body = await self._read_body(request, worker.settings.max_body_bytes) if self.body_types else None
+        return Call(worker, dict(request.path_params), query, body, request_id)
+
+    async def _authorise(self, request: Request, worker: Worker) -> None:
+        """The bearer's key must be live and carry the scope."""
+        if self.scope is None or not worker.settings.auth:
+            return
+        kind, _, token = request.headers.get("authorization", "").partition(" ")
+        if kind.lower() != "bearer" or not token.strip():
+            raise Problem(401, "missing_key", "Send a key: `Authorization: Bearer <key>` (make one: `vernissage key create`).")
+        key = await worker.keys.find(token.strip())
+        if key is None:
+            raise Problem(401, "bad_key", "The key is unknown or revoked.")
+        if not key.may(self.scope):
+            raise Problem(403, "wrong_scope", f"This route needs the scope {self.scope}; the key has {', '.join(sorted(key.scopes))}.")
+
+    async def _read_body(self, request: Request, most: int) -> Any:
+        """The JSON body as one of the operation's types, whatever the content type says (beacons send text)."""
+        raw = await _read(request, most)
+        try:
+            data = msgspec.json.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Problem(400, "bad_json", f"The body is not JSON: {error}") from error
+        if not isinstance(data, dict):
+            raise Problem(400, "bad_body", "body: Expected a JSON object", field="body")
+        return _convert(data, self.needs(data) if self.needs else self.body_types[0], strict=True)
+
+    def _encode(self, result: Any, request_id: str) -> Response:
+        """The answer as JSON, unless the handler made a Response."""
+        if isinstance(result, Response):
+            result.headers["X-Request-Id"] = request_id
+            return result
+        headers = {"Cache-Control": "no-store", "X-Request-Id": request_id}
+        return Response(msgspec.json.encode(result), 200, headers, "application/json")
+
+    def _note(self, status: int, seconds: float, request_id: str, user: str | None, worker: Worker) -> None:
+        """Metrics for every request; a log line for every failure and for a sample of the rest."""
+        telemetry.REQUESTS.labels(self.path, self.method, status).inc()
+        telemetry.LATENCY.labels(self.path).observe(seconds)
+        failed = status >= 400  # noqa: PLR2004 - HTTP's own border
+        if not failed and not telemetry.sampled(request_id, worker.settings.log_sample):
+            return
+        fields = {"route": self.path, "status": status, "ms": round(seconds * 1000, 2), "request_id": request_id}
+        if user is not None:
+            fields["user"] = worker.pseudonym(user)
+        log = telemetry.get_logger()
+        (log.warning if failed else log.info)("request", **fields)
+
+
+def _request_id(request: Request) -> str:
+    """The caller's X-Request-Id when it is sane, else a new one."""
+    given = request.headers.get("x-request-id", "")
+    return given if 0 < len(given) <= 64 and given.isprintable() and given.isascii() else new_id().hex  # noqa: PLR2004 - fits a log
+
+
+def _parameters(request: Request, kind: type) -> dict[str, Any]:
+    """The query string; fields that are lists may be repeated or comma separated."""
+    lists = {field.name for field in msgspec.structs.fields(kind) if field.default_factory is list}
+    given = request.query_params
+    return {
+        name: [part for text in given.getlist(name) for part in text.split(",") if part] if name in lists else given[name]
+        for name in given
+    }
+
+
+def _convert(data: dict[str, Any], kind: type, *, strict: bool) -> Any:
+    """The data as ``kind``; not ``strict``: text, as paths and queries have it, may stand for a number."""
+    try:
+        return msgspec.convert(data, kind, strict=strict)
+    except msgspec.ValidationError as error:
+        raise bad_field(error) from error
+
+
+async def _read(request: Request, most: int) -> bytes:
+    """The whole body, refused as soon as it is over ``most`` bytes."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise Problem(413, "body_too_large", f"The body is over {most} bytes.")
+        parts.append(part)
+    return b"".join(parts)
+
+

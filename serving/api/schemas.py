@@ -1,0 +1,173 @@
+"""The bodies, parameters and answers of /v1, as types: they check what comes in and make the OpenAPI document."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from msgspec import Meta, Struct
+
+Id = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00]+\Z", description="1 to 255 characters")]
+Label = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00]*\Z")]
+Kind = Literal["displayed", "dwell", "like", "dislike", "skip", "favourite"]
+Reason = Literal["exhausted", "all_leased", "filtered", "degraded"]
+BATCH = 5_000
+
+
+class UserPath(Struct):
+    """The path of a route about one user."""
+
+    user_id: Id
+
+
+class NextQuery(Struct):
+    """Parameters of a request for artworks."""
+
+    limit: Annotated[int, Meta(ge=1, le=200, description="how many artworks, 1 to 200")] = 20
+    session_id: Annotated[Label, Meta(description="the browser session; without one all callers of a user share one")] = ""
+    orientation: Annotated[
+        Literal["portrait", "landscape", "square", "any"] | None, Meta(description="default: the user's own preference")
+    ] = None
+    styles: Annotated[list[Label], Meta(max_length=100, description="comma separated; preferred, not required")] = []
+    strict_styles: Annotated[bool, Meta(description="only artworks in one of `styles`")] = False
+    exclude: Annotated[list[Id], Meta(max_length=1_000, description="comma separated artwork ids to leave out")] = []
+
+
+class Item(Struct, kw_only=True):
+    """One artwork on a list."""
+
+    artwork_id: str
+    lease_id: UUID
+    position: int
+    score: Annotated[float, Meta(description="comparable within one rung of one list")]
+    rung: Annotated[int, Meta(ge=1, le=4, description="1 model, 2 near to likes, 3 style relaxed, 4 anything unseen")]
+    reason: Literal["model", "near_liked", "style_relaxed", "unseen"]
+    image_url: str
+    prompt: str
+    dna_vector: Annotated[list[float] | None, Meta(description="50 numbers; null where none is usable")]
+    styles: list[str]
+    motifs: list[str]
+    artists: list[str]
+    orientation: str | None
+    quality_score: float | None
+    is_library: bool | None
+    aspect_ratio: str | None
+    catalogue_tier: str | None
+    width: int | None
+    height: int | None
+    safe_area: str | None
+    focal_points: str | None
+    sidefill_palette: str | None
+    audio_features: str | None
+    music_track: str | None
+    music_artist: str | None
+    music_album: str | None
+    music_genre: str | None
+    generation_explanation: str | None
+    created_at: datetime
+
+
+class NextAnswer(Struct, kw_only=True):
+    """A list of artworks that the user has not seen."""
+
+    recommendation_id: UUID
+    user_id: str
+    session_id: str
+    items: list[Item]
+    requested: int
+    returned: int
+    shortfall: int
+    reason: Annotated[Reason | None, Meta(description="of the shortfall; null when there is none")]
+    rung: Annotated[int, Meta(ge=1, le=5, description="the lowest rung that served; 5 for an empty list")]
+    unseen_total: Annotated[int, Meta(description="eligible artworks not seen, leased ones and this list included")]
+    repeats: Annotated[UUID | None, Meta(description="the list whose unshown artworks are offered again")]
+    model: Annotated[str | None, Meta(description="model and version; null while none is live")]
+    policy: str
+    retry_after_seconds: float | None
+
+
+class SentEvent(Struct, kw_only=True):
+    """One display or signal."""
+
+    event_id: Id
+    user_id: Id
+    artwork_id: Id
+    kind: Kind
+    session_id: Label | None = None
+    at: Annotated[datetime | None, Meta(description="ISO 8601; without a zone: UTC; default: now")] = None
+    lease_id: UUID | None = None
+    value: Annotated[float, Meta(ge=0, le=1e6, description="seconds for dwell, strength for like")] | None = None
+
+
+class EventBatch(Struct):
+    """Displays and signals, each with an id of its own."""
+
+    events: Annotated[list[SentEvent], Meta(min_length=1, max_length=BATCH)]
+
+
+class DisplayBatch(Struct):
+    """Artworks that one user was shown."""
+
+    user_id: Id
+    artwork_ids: Annotated[list[Id], Meta(min_length=1, max_length=BATCH)]
+    session_id: Label | None = None
+
+
+class RecordAnswer(Struct, kw_only=True):
+    """What a batch came to. Ids are artwork ids for artwork_ids, and event ids for events."""
+
+    received: int
+    new: list[str]
+    known: list[str]
+    unknown: Annotated[list[str], Meta(description="artwork ids that the host does not hold; kept and never offered")]
+    unknown_users: list[str]
+
+
+class CoverageAnswer(Struct, kw_only=True):
+    """How much of what is eligible a user has seen."""
+
+    user_id: str
+    coverage: Annotated[float, Meta(ge=0, le=1, description="null for an empty pool")] | None
+    coverage_band: Literal["ok", "watch", "high", "critical"] | None
+    eligible: int
+    seen: int
+    unseen: int
+    leased: int
+    minutes_of_stock: float
+
+
+class LiveModel(Struct, kw_only=True):
+    """The model behind the answers."""
+
+    live: bool
+    model: str | None
+    version: str | None
+    kind: str | None
+    digest: str | None
+    snapshot: str | None
+    published_at: datetime | None
+    age_seconds: float | None
+    artworks: int | None
+    metrics: dict[str, float]
+    params: dict[str, Any]
+    refusal: Annotated[str | None, Meta(description="why the newest bundle was refused, if it was")]
+
+
+class Dependency(Struct, kw_only=True, omit_defaults=True):
+    """One thing that the service stands on."""
+
+    state: Literal["ok", "absent", "stale", "refused", "down"]
+    detail: str | None = None
+    age_seconds: float | None = None
+
+
+class Health(Struct, kw_only=True):
+    """The state of each dependency."""
+
+    status: Literal["ok", "degraded", "down"]
+    version: str
+    database: Dependency
+    pool: Dependency
+    bundle: Dependency
+    generator: Dependency

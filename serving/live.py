@@ -1,0 +1,181 @@
+"""What a worker ranks with right now: the pool's snapshot and the live model, kept up to date by two small loops.
+
+Everything here is a copy that is safe to lose. A bundle that cannot be loaded is refused: the old one stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from features import catalogue as pool_snapshot
+from features.catalogue import Catalogue
+from features.database import query, transaction
+from features.errors import BadBundleError, VernissageError
+from features.host import Host
+from features.settings import Settings
+from serving import bundle as bundles
+from serving import telemetry
+from serving.bundle import Bundle
+from serving.rankers import FactorRanker, Rows, make_factor_ranker
+
+CHAMPION = "champion"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A live bundle, its ranker (None for a content bundle) and the ranker's row of each catalogue row."""
+
+    bundle: Bundle
+    ranker: FactorRanker | None
+    rows: Rows
+
+
+@dataclass(frozen=True)
+class View:
+    """A consistent pair: pool and model as one request sees them."""
+
+    catalogue: Catalogue
+    model: Model | None
+
+
+class Live:
+    """Holds the current View and the tasks that renew it."""
+
+    def __init__(self, pool: AsyncConnectionPool, host: Host, settings: Settings) -> None:
+        self._pool = pool
+        self._host = host
+        self._settings = settings
+        self._read_at = 0.0  # of the last full reading, monotonic seconds
+        self._checked_at = 0.0  # of the last comparison
+        self._digest = ""
+        self._refused = ""
+        self._noted_refusal: tuple[str, datetime] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self.view = View(pool_snapshot.empty(), None)
+        self.moved_at: datetime | None = None
+        self.refusal: str | None = None
+        self.ready = asyncio.Event()
+
+    async def start(self) -> None:
+        """Read pool and model once (as far as the database answers) and keep them fresh from then on."""
+        loops = (
+            ("catalogue", self.refresh_catalogue, self._settings.catalogue_poll_seconds),
+            ("bundle", self.refresh_model, self._settings.bundle_poll_seconds),
+        )
+        for name, step, _ in loops:
+            await self._guarded(name, step)
+        self._tasks = [asyncio.create_task(self._repeat(name, step, seconds)) for name, step, seconds in loops]
+
+    async def stop(self) -> None:
+        """End the loops."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def pool_age(self) -> float:
+        """Seconds since the snapshot was last found to be true."""
+        return time.monotonic() - self._checked_at
+
+    async def refresh_catalogue(self) -> None:
+        """Bring the snapshot up to date when the counts moved, and in any case now and then."""
+        old = self.view.catalogue
+        due = time.monotonic() - self._read_at > self._settings.catalogue_full_seconds
+        if not due and await pool_snapshot.pool_counts(self._pool, self._host) == old.counts:
+            self._checked_at = time.monotonic()
+            return
+        new = await pool_snapshot.refresh(old, self._pool, self._host)
+        self._read_at = self._checked_at = time.monotonic()
+        self._show(new, self.view.model)
+        self.ready.set()
+        telemetry.POOL_SIZE.set(new.size)
+        telemetry.POOL_READ.set(time.time())
+
+    async def refresh_model(self) -> None:
+        """Load the bundle that the champion's row names when it changed; note a refusal by the watcher."""
+        async with transaction(self._pool) as connection, connection.cursor(row_factory=dict_row) as cursor:
+            await cursor.execute(query("live_model"), {"alias": CHAMPION})
+            row = await cursor.fetchone()
+        if row is None:
+            return
+        self._note_refusal(row["refused_version"], row["refused_reason"], row["refused_at"])
+        if row["digest"] == self._digest:
+            return
+        await self._load(Path(row["bundle_path"]), row["digest"], row["version"], row["moved_at"])
+
+    async def _load(self, folder: Path, digest: str, version: str, moved_at: datetime) -> None:
+        """Load and check in a thread, then swap one reference; a broken one is refused, and looked at again later."""
+        try:
+            bundle, ranker = await asyncio.to_thread(_load_ranker, folder, digest)
+        except BadBundleError as error:
+            if self._refused != digest:
+                self._refused = digest
+                self._refuse(version, str(error))
+            return
+        catalogue = self.view.catalogue
+        self.view = View(catalogue, _align(bundle, ranker, catalogue, None))
+        self.moved_at, self.refusal = moved_at, None
+        self._digest, self._refused = digest, ""
+        telemetry.BUNDLES.labels("loaded").inc()
+        telemetry.MODEL_MOVED.set(moved_at.timestamp())
+        telemetry.get_logger().info("bundle loaded", model=bundle.label, digest=bundle.digest[:12])
+
+    def _note_refusal(self, version: str | None, reason: str | None, at: datetime | None) -> None:
+        """Count and log each refusal by the watcher once."""
+        if version is None or at is None or self._noted_refusal == (version, at):
+            return
+        self._noted_refusal = (version, at)
+        self._refuse(version, reason or "")
+
+    def _refuse(self, version: str, reason: str) -> None:
+        """The old bundle goes on; a metric and a line say so."""
+        self.refusal = f"version {version}: {reason}"
+        telemetry.BUNDLES.labels("refused").inc()
+        telemetry.get_logger().error("bundle refused, the old one keeps serving", version=version, reason=reason)
+
+    def _show(self, catalogue: Catalogue, model: Model | None) -> None:
+        """Swap in a new snapshot, with the model's rows extended to it."""
+        if model is not None:
+            model = _align(model.bundle, model.ranker, catalogue, model.rows)
+        self.view = View(catalogue, model)
+
+    async def _repeat(self, name: str, step: Callable[[], Awaitable[None]], seconds: float) -> None:
+        """Run ``step`` for ever."""
+        while True:
+            await asyncio.sleep(seconds)
+            await self._guarded(name, step)
+
+    async def _guarded(self, name: str, step: Callable[[], Awaitable[None]]) -> None:
+        """One round: a failure is counted and logged, and the loop lives on."""
+        try:
+            await step()
+        except VernissageError as error:
+            telemetry.BACKGROUND_ERRORS.labels(name).inc()
+            telemetry.get_logger().warning("background task failed", task=name, error=str(error))
+        except Exception:  # a loop that dies silently would freeze pool and model for ever
+            telemetry.BACKGROUND_ERRORS.labels(name).inc()
+            telemetry.get_logger().exception("background task failed", task=name)
+
+
+def _load_ranker(folder: Path, digest: str) -> tuple[Bundle, FactorRanker | None]:
+    """The bundle and its ranker; the digest must be the one that was published."""
+    bundle = bundles.load(folder)
+    if bundle.digest != digest:
+        raise BadBundleError(path=folder, reason="the manifest is not the one that was published")
+    return bundle, make_factor_ranker(bundle) if bundle.manifest.kind == "factors" else None
+
+
+def _align(bundle: Bundle, ranker: FactorRanker | None, catalogue: Catalogue, known: Rows | None) -> Model:
+    """The model with its row of each catalogue row; ``known`` are those found before (rows never move)."""
+    if ranker is None:
+        return Model(bundle, None, np.zeros(0, np.int32))
+    known = np.zeros(0, np.int32) if known is None else known
+    return Model(bundle, ranker, np.concatenate([known, ranker.rows_of(catalogue.ids[len(known) :])]))

@@ -1,0 +1,109 @@
+"""The rankers: arrays and a fold-in; training fits them, serving scores with them.
+
+No user lives in a model. A user's vector is solved at request time from the signals in the database.
+A ranker works in its own rows (`model rows`, -1 for an artwork that it does not know): what it cannot score is
+NaN, never zero, and a user that it cannot score raises CannotScoreError.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import solve_triangular
+from scipy.optimize import nnls
+
+from features.errors import CannotScoreError
+from features.signals import Floats
+from serving.bundle import Bundle
+
+Rows = NDArray[np.int32]
+
+
+class Ranker(Protocol):
+    """What the ladder needs of a model."""
+
+    def rows_of(self, artwork_ids: list[str]) -> Rows:
+        """Model rows of host ids, shape (n,); -1 where unknown."""
+
+    def score(self, signal_rows: Rows, weights: Floats, candidates: Rows) -> Floats:
+        """Scores of ``candidates`` (model rows), shape (n,), higher is better; NaN where unknown."""
+
+
+@dataclass(frozen=True)
+class FactorRanker:
+    """Artwork factors (n, k), a fold-in for the user's k numbers, and a prior for users without signals.
+
+    Fold-in "nonnegative" solves min_w>=0 w'Gw - 2b'w with G = gram (k, k) and b = sum of weight x projection row:
+    the user step of non-negative matrix factorisation (Lee & Seung, NIPS 2000) solved exactly (Lawson & Hanson).
+    Fold-in "constant" is the user vector of ones: popularity.
+    """
+
+    bundle: Bundle
+    row_of: dict[str, int]
+    cholesky: NDArray[np.float64] | None
+
+    def rows_of(self, artwork_ids: list[str]) -> Rows:
+        """Model rows of host ids, shape (n,); -1 where unknown."""
+        get = self.row_of.get
+        return np.fromiter((get(artwork_id, -1) for artwork_id in artwork_ids), dtype=np.int32, count=len(artwork_ids))
+
+    def score(self, signal_rows: Rows, weights: Floats, candidates: Rows) -> Floats:
+        """Scores of ``candidates``; the prior's when the user has no positive signal in the model."""
+        known = candidates >= 0
+        rows = candidates[known]
+        scores = np.full(len(candidates), np.nan, dtype=np.float32)
+        vector = self._user_vector(signal_rows, weights)
+        scores[known] = self.bundle.arrays["prior"][rows] if vector is None else self.bundle.arrays["factors"][rows] @ vector
+        return scores
+
+    def _user_vector(self, signal_rows: Rows, weights: Floats) -> Floats | None:
+        """The user's k numbers, or None when nothing positive is known of the user."""
+        if self.cholesky is None:
+            return np.ones(self.bundle.arrays["factors"].shape[1], dtype=np.float32)
+        useful = (signal_rows >= 0) & (weights > 0)
+        if not useful.any():
+            return None
+        pull = weights[useful].astype(np.float64) @ self.bundle.arrays["projection"][signal_rows[useful]]
+        vector, _ = nnls(self.cholesky.T, solve_triangular(self.cholesky, pull, lower=True))
+        if not vector.any():
+            return None
+        return np.asarray(vector, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class ContentRanker:
+    """Nearness to what the user liked: the best cosine among the liked, less half the best among the disliked.
+
+    Not one average of different tastes: each liked artwork stands for itself. ``vectors`` are unit length, shape
+    (n, d); its rows are the catalogue's own.
+    """
+
+    vectors: Floats
+
+    def score(self, signal_rows: Rows, weights: Floats, candidates: Rows) -> Floats:
+        """Scores of ``candidates``, shape (n,), within -1.5 and 1.5."""
+        liked, disliked = signal_rows[weights > 0], signal_rows[weights < 0]
+        if len(liked) == 0:
+            raise CannotScoreError(ranker="content", reason="no positive signal")
+        vectors = self.vectors[candidates]
+        scores = (vectors @ self.vectors[liked].T).max(axis=1)
+        if len(disliked):
+            scores -= 0.5 * np.maximum((vectors @ self.vectors[disliked].T).max(axis=1), 0.0)
+        return np.asarray(scores, dtype=np.float32)
+
+
+def make_factor_ranker(bundle: Bundle) -> FactorRanker:
+    """The ranker of a bundle of kind "factors"."""
+    ids = bundle.arrays["artwork_ids"]
+    gram = bundle.arrays.get("gram")
+    cholesky = None if bundle.manifest.fold_in == "constant" or gram is None else _cholesky(gram)
+    return FactorRanker(bundle, {str(artwork_id): row for row, artwork_id in enumerate(ids)}, cholesky)
+
+
+def _cholesky(gram: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Lower Cholesky factor of a gram matrix, with a touch of ridge for factors that died in training."""
+    ridge = 1e-6 * max(float(np.trace(gram)) / len(gram), 1e-12)
+    return np.linalg.cholesky(gram.astype(np.float64) + ridge * np.eye(len(gram)))

@@ -1,0 +1,319 @@
+"""The one path of a recommendation: unseen -> ranker -> ladder -> lease.
+
+Ranking has a deadline; a model that is missing, late or broken is counted and the next rung answers. Only the
+database is indispensable: without it nobody knows what was seen, and a guess could repeat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from features.catalogue import ANY_ORIENTATION, ORIENTATIONS, Catalogue
+from features.errors import CannotScoreError
+from features.identifiers import new_id
+from features.settings import Settings
+from features.signals import Floats, combine
+from serving import heuristic, ladder, telemetry
+from serving.ladder import Evidence, Mask, Ranking
+from serving.leases import Leases, ListRow, UserState
+from serving.live import Live, Model, View
+from serving.rankers import ContentRanker, Rows
+
+POLICY = "ladder-1"
+SPARES = 5  # candidates beyond the limit, for artworks that left the pool since the snapshot
+THRESHOLD_SAMPLE = 2_000  # pool artworks that the user's median score is taken over
+CONTENT_SIGNALS = 100  # strongest signals that a content model compares with
+TELLING = 0.1  # share of the strongest signal below which one is left out of nearness
+BOTH = ("both", "any")
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request for artworks."""
+
+    user_id: str
+    session_id: str
+    limit: int
+    orientation: str | None = None  # None: the user's own preference; "any": all
+    styles: tuple[str, ...] = ()
+    strict_styles: bool = False
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A list: artworks as rows of the host's table with artwork_key, score, rung and position beside."""
+
+    recommendation_id: uuid.UUID
+    ask: Ask
+    artworks: list[dict[str, Any]]
+    policy: str
+    model: str | None
+    reason: str | None  # of the shortfall: exhausted, all_leased, filtered, degraded; None for a full list
+    unseen_total: int  # eligible artworks the user has not seen, this list and leased ones included
+    repeats: uuid.UUID | None
+    retry_after: float | None  # seconds
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What may be offered, and how much was left out why."""
+
+    rows: Rows
+    eligible: int  # active artworks that fit the user, seen or not
+    unseen_total: int  # those of them that the user has not seen
+    excluded: dict[str, int]
+
+
+class Recommender:
+    """Answers requests for artworks from one worker."""
+
+    def __init__(self, leases: Leases, live: Live, settings: Settings) -> None:
+        self._leases = leases
+        self._live = live
+        self._settings = settings
+        self._threads = ThreadPoolExecutor(settings.rank_threads, thread_name_prefix="rank")
+        self._running = 0
+
+    async def next(self, ask: Ask) -> Answer:
+        """Unseen artworks, leased to the session. Raises DatabaseUnavailableError."""
+        async with self._leases.locked(ask.user_id, ask.session_id) as (connection, state):
+            view = self._live.view
+            candidates = choose_candidates(view.catalogue, state, ask)
+            ranking = await self._rank(view, state, ask, candidates.rows)
+            row, repeats = _list_row(view, state, ask, candidates, ranking)
+            artworks = await self._leases.write(connection, row)
+        _count(ask, row, artworks)
+        return Answer(
+            recommendation_id=row.recommendation_id,
+            ask=ask,
+            artworks=artworks,
+            policy=row.policy,
+            model=row.model_version,
+            reason=(row.reason or "degraded") if len(artworks) < ask.limit else None,
+            unseen_total=candidates.unseen_total,
+            repeats=repeats,
+            retry_after=_retry_after(row, state, self._settings),
+        )
+
+    def close(self) -> None:
+        """Let the ranking threads go."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _rank(self, view: View, state: UserState, ask: Ask, rows: Rows) -> Ranking:
+        """Every candidate in order, by whatever can score in time."""
+        catalogue = view.catalogue
+        signal_rows, weights = _signal_rows(catalogue, state)
+        asked = catalogue.with_styles(ask.styles)[rows] if ask.styles else np.ones(len(rows), bool)
+        chosen = catalogue.with_styles([*ask.styles, *state.styles])[rows]
+        coverage = 1.0 - len(rows) / max(catalogue.size, 1)
+        scored = await self._model_scores(view, signal_rows, weights, rows)
+        evidence = Evidence(
+            rows=rows,
+            heuristic=heuristic.score(catalogue, rows, chosen, coverage=max(coverage, 0.0), user_id=ask.user_id),
+            asked=asked,
+            chosen=chosen,
+            model=scored[0] if scored else None,
+            threshold=scored[1] if scored else 0.0,
+        )
+        if ladder.lacks(evidence, ask.limit):
+            strongest = _strongest(signal_rows, weights, self._settings.recent_likes)
+            near = await self._timed("content", lambda: ContentRanker(catalogue.vectors).score(*strongest, rows))
+            evidence = dataclasses.replace(evidence, near=near)
+        return ladder.climb(evidence)
+
+    async def _model_scores(
+        self, view: View, signal_rows: Rows, weights: Floats, rows: Rows
+    ) -> tuple[Floats, float] | None:
+        """The model's scores and the user's median over the pool, or None where it cannot answer."""
+        model = view.model
+        if model is None:
+            telemetry.SKIPPED.labels("model", "missing").inc()
+            return None
+        return await self._timed("model", lambda: model_scores(view.catalogue, model, signal_rows, weights, rows))
+
+    async def _timed(self, source: str, work: Callable[[], Any]) -> Any:
+        """Run ``work`` in a thread within the deadline; None, counted by reason, when it cannot answer."""
+        if self._running >= self._settings.rank_threads:
+            telemetry.SKIPPED.labels(source, "busy").inc()
+            return None
+        self._running += 1
+        job = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        job.add_done_callback(self._ended)
+        done, _ = await asyncio.wait([job], timeout=self._settings.rank_deadline_ms / 1000)
+        if not done:
+            telemetry.SKIPPED.labels(source, "late").inc()
+            return None
+        return _result(source, job)
+
+    def _ended(self, job: asyncio.Future[Any]) -> None:
+        """A thread is free again; a late job's error is taken note of, so that asyncio need not complain."""
+        self._running -= 1
+        if not job.cancelled():
+            job.exception()
+
+
+def choose_candidates(catalogue: Catalogue, state: UserState, ask: Ask) -> Candidates:
+    """Active artworks that the user has not seen, that fit, and that no other session of the user holds."""
+    unseen = catalogue.active.copy()
+    unseen[catalogue.rows(state.seen)] = False
+    seen = catalogue.size - int(unseen.sum())
+    fits = _fits(catalogue, _orientation_of(ask, state))
+    eligible = unseen & fits
+    wanted = eligible & ~_named(catalogue, ask.exclude)
+    if ask.strict_styles and ask.styles:
+        wanted &= catalogue.with_styles(ask.styles)
+    free = wanted.copy()
+    free[catalogue.rows(state.held_elsewhere)] = False
+    excluded = {
+        "seen": seen,
+        "orientation": int(unseen.sum() - eligible.sum()),
+        "asked": int(eligible.sum() - wanted.sum()),
+        "leased": int(wanted.sum() - free.sum()),
+    }
+    rows = np.flatnonzero(free).astype(np.int32)
+    return Candidates(rows, int((catalogue.active & fits).sum()), int(eligible.sum()), excluded)
+
+
+def model_scores(
+    catalogue: Catalogue, model: Model, signal_rows: Rows, weights: Floats, rows: Rows
+) -> tuple[Floats, float]:
+    """Scores of ``rows`` and the user's median score over (a fixed sample of) the pool."""
+    pool = np.flatnonzero(catalogue.active)
+    sample = pool[:: max(len(pool) // THRESHOLD_SAMPLE, 1)]
+    both = np.concatenate([rows, sample])
+    if model.ranker is None:
+        scores = ContentRanker(catalogue.vectors).score(*_strongest(signal_rows, weights, CONTENT_SIGNALS), both)
+    else:
+        scores = model.ranker.score(model.rows[signal_rows], weights, model.rows[both])
+    known = scores[len(rows) :][~np.isnan(scores[len(rows) :])]
+    if len(known) == 0:
+        raise CannotScoreError(ranker=model.bundle.label, reason="it knows no artwork of the pool")
+    return scores[: len(rows)], float(np.median(known))
+
+
+def _result(source: str, job: asyncio.Future[Any]) -> Any:
+    """The job's result; None, counted, for a user it cannot score or an error of any kind."""
+    error = job.exception()
+    if error is None:
+        return job.result()
+    if isinstance(error, CannotScoreError):
+        telemetry.SKIPPED.labels(source, "cannot_score").inc()
+        return None
+    telemetry.SKIPPED.labels(source, "broken").inc()
+    telemetry.get_logger().error("ranking failed", source=source, error=repr(error))
+    return None
+
+
+def _signal_rows(catalogue: Catalogue, state: UserState) -> tuple[Rows, Floats]:
+    """The user's signals on artworks of the snapshot, summed per artwork."""
+    known = state.signal_keys < len(catalogue.row_of_key)
+    rows, weights = catalogue.row_of_key[state.signal_keys[known]], state.signal_weights[known]
+    return combine(rows[rows >= 0], weights[rows >= 0])
+
+
+def _strongest(rows: Rows, weights: Floats, most: int) -> tuple[Rows, Floats]:
+    """The ``most`` strongest likes and dislikes; weak ones (displays beside real likes) say too little."""
+    strength = np.abs(weights)
+    telling = np.flatnonzero(strength > TELLING * strength.max(initial=0.0))
+    best = telling[np.argsort(-strength[telling], kind="stable")][:most]
+    return rows[best], weights[best]
+
+
+def _orientation_of(ask: Ask, state: UserState) -> str | None:
+    """The orientation that binds: the request's, else the user's own; None for all."""
+    orientation = ask.orientation or state.orientation
+    return None if orientation in BOTH else orientation
+
+
+def _fits(catalogue: Catalogue, orientation: str | None) -> Mask:
+    """Which artworks fit an orientation; one without an orientation fits all."""
+    if orientation not in ORIENTATIONS:
+        return np.ones(len(catalogue.keys), dtype=bool)
+    code = ORIENTATIONS.index(orientation)
+    return np.asarray((catalogue.orientation == code) | (catalogue.orientation == ANY_ORIENTATION))
+
+
+def _named(catalogue: Catalogue, artwork_ids: tuple[str, ...]) -> Mask:
+    """Which artworks are named in ``artwork_ids``."""
+    mask = np.zeros(len(catalogue.keys), dtype=bool)
+    if artwork_ids:
+        wanted = set(artwork_ids)
+        mask[[row for row, artwork_id in enumerate(catalogue.ids) if artwork_id in wanted]] = True
+    return mask
+
+
+def _list_row(
+    view: View, state: UserState, ask: Ask, candidates: Candidates, ranking: Ranking
+) -> tuple[ListRow, uuid.UUID | None]:
+    """The list to write: first what this session holds and has not shown, then the best of the rest."""
+    catalogue = view.catalogue
+    held = np.zeros(len(catalogue.keys), dtype=bool)
+    held[catalogue.rows(state.held)] = True
+    wanted = ranking.rungs != ladder.RELAXED if ask.styles else np.ones(len(ranking.rows), bool)
+    first = held[ranking.rows] & wanted
+    order = np.concatenate([np.flatnonzero(first), np.flatnonzero(~first)])[: ask.limit + SPARES]
+    keys = catalogue.keys[ranking.rows[order]]
+    repeats = state.last_list if first.any() else None
+    row = ListRow(
+        recommendation_id=new_id(),
+        user_id=ask.user_id,
+        session_id=ask.session_id,
+        limit=ask.limit,
+        repeats=repeats,
+        policy=POLICY,
+        model_version=view.model.bundle.label if view.model else None,
+        reason=_reason(ask, candidates),
+        artwork_keys=keys,
+        scores=ranking.scores[order],
+        rungs=ranking.rungs[order],
+        kept=state.held,
+        candidate_hash=_hash(catalogue.keys[candidates.rows]),
+        candidate_size=len(candidates.rows),
+        excluded=candidates.excluded,
+    )
+    return row, repeats
+
+
+def _reason(ask: Ask, candidates: Candidates) -> str | None:
+    """Why a list is short; None for a full one."""
+    if len(candidates.rows) >= ask.limit:
+        return None
+    if candidates.excluded["leased"]:
+        return "all_leased"
+    if candidates.excluded["orientation"] or candidates.excluded["asked"]:
+        return "filtered"
+    return "exhausted"
+
+
+def _retry_after(row: ListRow, state: UserState, settings: Settings) -> float | None:
+    """Seconds until asking again may help: a lease's end, else the time one artwork is shown for."""
+    if row.reason is None:
+        return None
+    if row.reason == "all_leased" and state.next_expiry is not None:
+        return max(state.next_expiry, 1.0)
+    return settings.seconds_per_artwork
+
+
+def _hash(keys: np.ndarray) -> int:
+    """A hash of the candidate set, whatever its order, as a signed 64-bit integer."""
+    return int(heuristic.mix(keys.astype(np.uint64)).sum(dtype=np.uint64).astype(np.int64))
+
+
+def _count(ask: Ask, row: ListRow, artworks: list[dict[str, Any]]) -> None:
+    """Metrics of one list."""
+    telemetry.LISTS.labels(row.reason or "").inc()
+    telemetry.SLOTS.labels("asked").inc(ask.limit)
+    telemetry.SLOTS.labels("returned").inc(len(artworks))
+    for artwork in artworks:
+        telemetry.RUNGS.labels(str(artwork["rung"])).inc()
+    expected = min(ask.limit, len(row.artwork_keys))
+    telemetry.STALE.inc(max(expected - len(artworks), 0))

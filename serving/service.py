@@ -1,0 +1,77 @@
+"""The BentoML service: builds the worker once, starts and stops it; nothing else.
+
+BentoML's own metrics, access log and tracing are off: they label by raw path and cost most of the request (our own
+stand in `telemetry`). Our paths, and every path that is not BentoML's, go straight to our application.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # before bentoml is imported: no phone-home
+
+import bentoml
+from starlette.applications import Starlette
+
+from features.postgres import database_url
+from features.settings import read_settings
+from serving.api.app import make_app
+from serving.telemetry import configure_logging
+from serving.worker import Worker
+
+PROBES = ("/livez", "/readyz", "/healthz")
+
+
+class Front(bentoml.Service):
+    """Sends everything but BentoML's health probes past BentoML's middleware."""
+
+    def to_asgi(self, is_main: bool = True) -> Any:
+        """BentoML's application with the fast path in front."""
+        bento = super().to_asgi(is_main=is_main)
+
+        async def front(scope: Any, receive: Any, send: Any) -> None:
+            ours = scope["type"] == "http" and scope["path"] not in PROBES
+            await (app if ours else bento)(scope, receive, send)
+
+        return front
+
+
+def _worker() -> Worker:
+    """The worker of this process."""
+    return bentoml.get_current_service().worker
+
+
+app: Starlette = make_app(_worker)
+
+
+@bentoml.service(
+    name="vernissage",
+    service_class=Front,
+    traffic={"timeout": 5},
+    metrics={"enabled": False},
+    logging={"access": {"enabled": False}},
+    tracing={"excluded_urls": [".*"]},
+)
+@bentoml.asgi_app(app, path="/")
+class Vernissage:
+    """Unseen artworks over HTTP."""
+
+    def __init__(self) -> None:
+        configure_logging()
+        settings = read_settings()
+        self.worker = Worker(settings, database_url(settings))
+
+    @bentoml.on_startup
+    async def start(self) -> None:
+        """Open the pool of connections and read the pool of artworks."""
+        await self.worker.start()
+
+    @bentoml.on_shutdown
+    async def stop(self) -> None:
+        """Let everything go."""
+        await self.worker.stop()
+
+    async def __is_ready__(self) -> bool:
+        """Whether /readyz answers 200."""
+        return self.worker.ready

@@ -1,0 +1,78 @@
+"""Every metric, defined once, and the structured log with its sampling. Labels are route templates, never ids.
+
+With several worker processes the Prometheus client writes to the folder PROMETHEUS_MULTIPROC_DIR, which BentoML
+sets before a worker starts, and `exposition` adds the workers up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import os
+import sys
+from typing import Any
+
+import structlog
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+
+REQUESTS = Counter("vernissage_requests_total", "Requests answered.", ["route", "method", "status"])
+LATENCY = Histogram("vernissage_request_seconds", "Time to answer.", ["route"], buckets=SECONDS)
+PROBLEMS = Counter("vernissage_problems_total", "Requests refused or failed, by stable code.", ["route", "code"])
+LISTS = Counter("vernissage_lists_total", "Lists served, by the reason of a shortfall ('' for a full one).", ["reason"])
+SLOTS = Counter("vernissage_slots_total", "Slots asked for and returned.", ["what"])
+RUNGS = Counter("vernissage_rung_slots_total", "Slots served from each rung of the ladder.", ["rung"])
+SKIPPED = Counter("vernissage_rung_skipped_total", "Times a source of ranking could not answer.", ["source", "reason"])
+STALE = Counter("vernissage_stale_candidates_total", "Candidates dropped as no longer active at serve time.")
+EVENTS = Counter("vernissage_events_total", "Events received, by kind and outcome.", ["kind", "outcome"])
+UNKNOWN = Counter("vernissage_unknown_references_total", "Events on what the host does not hold.", ["what"])
+DATABASE_ERRORS = Counter("vernissage_database_errors_total", "Requests that found the database away.")
+BUNDLES = Counter("vernissage_bundle_loads_total", "Bundles looked at, by outcome (loaded, refused).", ["outcome"])
+BACKGROUND_ERRORS = Counter("vernissage_background_errors_total", "Failed rounds of a background task.", ["task"])
+POOL_SIZE = Gauge("vernissage_pool_artworks", "Active artworks in the snapshot.", multiprocess_mode="livemax")
+POOL_READ = Gauge("vernissage_pool_read_timestamp_seconds", "When the snapshot was read.", multiprocess_mode="livemin")
+MODEL_MOVED = Gauge("vernissage_model_live_timestamp_seconds", "When the live model was published.", multiprocess_mode="livemax")
+
+
+def exposition() -> tuple[bytes, str]:
+    """The metrics of all workers in Prometheus' text format, and its content type."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return generate_latest(REGISTRY), CONTENT_TYPE_LATEST
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)
+    return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+def configure_logging() -> None:
+    """One JSON object a line on stderr."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def get_logger() -> Any:
+    """The project's logger."""
+    return structlog.get_logger("vernissage")
+
+
+def sampled(request_id: str, share: float) -> bool:
+    """Whether a success is logged: decided by the request id, so that all replicas agree about one request."""
+    bucket = int.from_bytes(hashlib.blake2b(request_id.encode(), digest_size=4).digest())
+    return bucket < share * 2**32
+
+
+def pseudonym(secret: str, user_id: str) -> str:
+    """What stands for a user in logs: 16 hex digits of HMAC-SHA256 under the installation's own secret."""
+    return hmac.new(secret.encode(), user_id.encode(), hashlib.sha256).hexdigest()[:16]

@@ -1,0 +1,124 @@
+"""Everything that one worker process holds, built once; it starts without the database and waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from psycopg_pool import AsyncConnectionPool
+
+from features.coverage import Coverage
+from features.database import make_pool, query, transaction
+from features.errors import DatabaseUnavailableError, VernissageError
+from features.host import Host, introspect
+from features.settings import Settings
+from serving import telemetry
+from serving.impressions import Impressions
+from serving.keys import KeyRing
+from serving.leases import Leases
+from serving.live import Live
+from serving.recommend import Ask, Recommender, choose_candidates
+
+RETRY_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What needs the database to be built."""
+
+    host: Host
+    leases: Leases
+    live: Live
+    recommender: Recommender
+    pseudonym_secret: str
+
+
+class Worker:
+    """One worker's parts and their life."""
+
+    def __init__(self, settings: Settings, database_url: str) -> None:
+        self.settings = settings
+        self.pool: AsyncConnectionPool = make_pool(database_url, settings)
+        self.keys = KeyRing(self.pool, settings.key_cache_seconds)
+        self.impressions = Impressions(self.pool, settings)
+        self._parts: Parts | None = None
+        self._preparing: asyncio.Task[None] | None = None
+
+    @property
+    def parts(self) -> Parts:
+        """The parts. Raises DatabaseUnavailableError while the database has not been seen yet."""
+        if self._parts is None:
+            raise DatabaseUnavailableError(reason="not reached yet since the service started")
+        return self._parts
+
+    @property
+    def ready(self) -> bool:
+        """Whether the pool has been read."""
+        return self._parts is not None and self._parts.live.ready.is_set()
+
+    async def start(self) -> None:
+        """Open the pool and prepare; when the database is away, go on trying in the background."""
+        await self.pool.open(wait=False)
+        try:
+            await self._prepare()
+        except VernissageError as error:
+            telemetry.get_logger().warning("waiting for the database", error=str(error))
+            self._preparing = asyncio.create_task(self._prepare_later())
+
+    async def stop(self) -> None:
+        """Stop the loops and close the pool."""
+        if self._preparing:
+            self._preparing.cancel()
+        if self._parts:
+            await self._parts.live.stop()
+            self._parts.recommender.close()
+        await self.pool.close()
+
+    def pseudonym(self, user_id: str) -> str:
+        """What stands for a user in our logs; a dash until the installation's secret has been read."""
+        return telemetry.pseudonym(self._parts.pseudonym_secret, user_id) if self._parts else "-"
+
+    async def coverage(self, user_id: str) -> Coverage:
+        """The user's coverage of what is eligible for the user."""
+        parts = self.parts
+        async with parts.leases.locked(user_id, "") as (_, state):
+            pass
+        catalogue = parts.live.view.catalogue
+        candidates = choose_candidates(catalogue, state, Ask(user_id, "", 1))
+        eligible_seen = candidates.eligible - candidates.unseen_total
+        leased = candidates.excluded["leased"] + len(catalogue.rows(state.held))
+        return Coverage(candidates.eligible, eligible_seen, leased, self.settings.seconds_per_artwork)
+
+    async def database_answers(self) -> float | None:
+        """Seconds that the database took to answer, or None when it is away."""
+        start = time.perf_counter()
+        try:
+            async with transaction(self.pool) as connection:
+                await connection.execute("SELECT 1")
+        except DatabaseUnavailableError:
+            return None
+        return time.perf_counter() - start
+
+    async def _prepare(self) -> None:
+        """Look at the host's tables, say in one line what they lack, and start what reads them."""
+        async with transaction(self.pool) as connection:
+            host = introspect(await (await connection.execute(query("host_columns"))).fetchall())
+            row = await (await connection.execute(query("pseudonym_secret"))).fetchone()
+        if host.missing:
+            telemetry.get_logger().info("the host's tables lack " + ", ".join(host.missing))
+        live = Live(self.pool, host, self.settings)
+        await live.start()
+        leases = Leases(self.pool, host, self.settings)
+        recommender = Recommender(leases, live, self.settings)
+        self._parts = Parts(host, leases, live, recommender, row[0] if row else "")
+
+    async def _prepare_later(self) -> None:
+        """Try again until it works."""
+        while self._parts is None:
+            await asyncio.sleep(RETRY_SECONDS)
+            try:
+                await self._prepare()
+            except VernissageError as error:
+                telemetry.BACKGROUND_ERRORS.labels("prepare").inc()
+                telemetry.get_logger().warning("still waiting for the database", error=str(error))

@@ -1,0 +1,31 @@
+"""The `vernissage` command: one sub-module per group of commands, registered here."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from features.errors import VernissageError
+from training.cli import data, database
+
+app = typer.Typer(
+    name="vernissage",
+    help="Next artworks that a user has never seen: data, training, publishing and serving.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(database.group)
+app.add_typer(data.group)
+app.command()(database.migrate)
+
+
+def main() -> None:
+    """Run the command line; an error of ours becomes one line on stderr and exit code 1."""
+    try:
+        app()
+    except VernissageError as error:
+        Console(stderr=True).print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True, highlight=False)
+        sys.exit(1)

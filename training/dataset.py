@@ -1,0 +1,130 @@
+"""What a model is trained and judged on: a snapshot of the signals, its hash, and one cut in time.
+
+Nothing looks back across the cut: weights on the training side come from events before it alone, ages included,
+so a favourite given after the cut to an artwork seen before it helps nobody.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import numpy as np
+import polars as pl
+import psycopg
+
+from features.signals import read_events, sum_signals
+
+TEST_SHARE = 0.2
+TEST_SHARE_RANGE = (0.05, 0.5)  # stamps so coarse that no cut comes nearer are as good as none
+LEAST_TEST_USERS = 0.05  # share of users that a cut in time must be able to judge
+_SLICE = 100_000
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All signals at one moment; ``digest`` is the sha256 of its sorted events, before any weight."""
+
+    events: pl.DataFrame
+    signals: pl.DataFrame
+    half_life_days: float
+    digest: str
+    votes_left_out: int = 0
+
+    @property
+    def users(self) -> int:
+        """How many users gave a signal."""
+        return self.signals["user_id"].n_unique()
+
+    @property
+    def artworks(self) -> int:
+        """How many artworks got one."""
+        return self.signals["artwork_id"].n_unique()
+
+    @property
+    def newest(self) -> str:
+        """When the newest event happened, ISO 8601 in UTC; empty without events."""
+        newest = self.events["at"].max()
+        return newest.isoformat() if isinstance(newest, datetime) else ""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Signals to train on, and per user the artworks (user_id, artwork_id) that they then turned out to like."""
+
+    kind: Literal["time", "random"]
+    train: pl.DataFrame
+    test: pl.DataFrame
+
+    @property
+    def test_users(self) -> int:
+        """How many users can be judged."""
+        return self.test["user_id"].n_unique()
+
+
+def take_snapshot(connection: psycopg.Connection, half_life_days: float) -> Snapshot:
+    """Read the signals now."""
+    events = read_events(connection)
+    return make_snapshot(events.frame, half_life_days, events.votes_left_out)
+
+
+def make_snapshot(events: pl.DataFrame, half_life_days: float, votes_left_out: int = 0) -> Snapshot:
+    """A snapshot of events that are sorted as `read_events` sorts them."""
+    signals = sum_signals(events, half_life_days)
+    return Snapshot(events, signals, half_life_days, hash_rows(events), votes_left_out)
+
+
+def hash_rows(frame: pl.DataFrame) -> str:
+    """The sha256 of the frame's rows as CSV, in hex."""
+    digest = hashlib.sha256()
+    for part in frame.iter_slices(_SLICE):
+        digest.update(part.write_csv(include_header=False).encode())
+    return digest.hexdigest()
+
+
+def positives(signals: pl.DataFrame) -> pl.DataFrame:
+    """The pairs that count as liked: positive taste, or every pair where nothing tells of taste at all."""
+    return signals if signals["taste"].is_null().all() else signals.filter(pl.col("taste") > 0)
+
+
+def split(snapshot: Snapshot, seed: int = 0) -> Split:
+    """Cut the snapshot in time, or at random per user where its stamps cannot carry a cut."""
+    cut = find_cut(snapshot.signals["at"])
+    if cut is not None:
+        by_time = split_by_time(snapshot, cut)
+        if by_time.test_users > LEAST_TEST_USERS * snapshot.users:
+            return by_time
+    return split_at_random(snapshot.signals, seed)
+
+
+def find_cut(stamps: pl.Series) -> datetime | None:
+    """The stamp from which on about TEST_SHARE of the rows lie, always between distinct stamps; None where none fits.
+
+    Stamps of whole days come in large ties; a cut inside a tie would let the model see half of a day that it is
+    judged on.
+    """
+    counts = stamps.value_counts(name="rows").sort(stamps.name, descending=True)
+    shares = counts.with_columns(share=pl.col("rows").cum_sum() / len(stamps))
+    fitting = shares.filter(pl.col("share").is_between(*TEST_SHARE_RANGE))
+    best = fitting.sort((pl.col("share") - TEST_SHARE).abs()).head(1)
+    return None if best.is_empty() else best[stamps.name].item()
+
+
+def split_by_time(snapshot: Snapshot, cut: datetime) -> Split:
+    """Train on the events before ``cut``, test on what users known by then saw from it on and liked."""
+    train = sum_signals(snapshot.events, snapshot.half_life_days, until=cut)
+    later = positives(snapshot.signals).filter(pl.col("at") >= cut)
+    test = later.join(train.select("user_id").unique(), on="user_id", how="semi")
+    return Split("time", train, test.select("user_id", "artwork_id"))
+
+
+def split_at_random(signals: pl.DataFrame, seed: int) -> Split:
+    """Hold out TEST_SHARE of what each user liked (at least 1, where there are 2), drawn with ``seed``."""
+    liked = positives(signals).select("user_id", "artwork_id")
+    drawn = liked.with_columns(draw=pl.Series(np.random.default_rng(seed).permutation(liked.height), dtype=pl.Int64))
+    count = pl.len().over("user_id")
+    held = pl.when(count > 1).then((count * TEST_SHARE).round().clip(lower_bound=1)).otherwise(0)
+    test = drawn.filter(pl.col("draw").rank("ordinal").over("user_id") <= held).select("user_id", "artwork_id")
+    return Split("random", signals.join(test, on=["user_id", "artwork_id"], how="anti", maintain_order="left"), test)
