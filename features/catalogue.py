@@ -21,8 +21,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from features.content import LENGTH, content_vectors, tokens_of
 from features.database import query, transaction
-from features.dna import LENGTH as DNA_LENGTH
-from features.dna import DnaKind, read_dna
+from features.dna import read_dna
 from features.host import Host
 from features.signals import Floats
 
@@ -200,7 +199,9 @@ def _add_styles(
         for style in {style.casefold() for style in artwork["styles"] or () if style}:
             found.setdefault(style, []).append(row)
     nothing = np.zeros(0, np.int32)
-    added = {style: np.concatenate([known.get(style, nothing), np.array(new, np.int32)]) for style, new in found.items()}
+    added = {
+        style: np.concatenate([known.get(style, nothing), np.array(new, np.int32)]) for style, new in found.items()
+    }
     return known | added
 
 

@@ -49,7 +49,7 @@ def content_vectors(dna_kinds: Sequence[DnaKind], dna: Floats, tokens: Sequence[
 def tokens_of(
     styles: Iterable[str], motifs: Iterable[str], artists: Iterable[str], prompt: str
 ) -> list[tuple[str, float]]:
-    """The weighted tokens of one artwork; the field is part of a token, so 'rose' the motif is not 'rose' the artist."""
+    """The weighted tokens of one artwork; a token names its field: 'rose' the motif is not 'rose' the artist."""
     pairs = [(f"style:{name.casefold()}", STYLE) for name in styles]
     pairs += [(f"motif:{name.casefold()}", MOTIF) for name in motifs]
     pairs += [(f"artist:{name.casefold()}", ARTIST) for name in artists]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+Band = Literal["ok", "watch", "high", "critical"]
 
 #: Labels for people, highest first; what triggers generation is need, not a percentage.
-BANDS = ((0.95, "critical"), (0.90, "high"), (0.85, "watch"))
+BANDS: tuple[tuple[float, Band], ...] = ((0.95, "critical"), (0.90, "high"), (0.85, "watch"))
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Coverage:
         return self.unseen * self.seconds_per_artwork / 60
 
     @property
-    def band(self) -> str | None:
+    def band(self) -> Band | None:
         """A label for people: ok, watch, high, critical; None for an empty pool."""
         if self.coverage is None:
             return None

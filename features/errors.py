@@ -67,7 +67,7 @@ class PoolNotEmptyError(VernissageError):
 
 
 class TooLittleDataError(VernissageError):
-    """Too little data to train {model}: {users} users with {interactions} signals, at least {min_users} users needed."""
+    """Too little data to train {model}: {users} users with {interactions} signals; {min_users} users are needed."""
 
 
 class TrackingError(VernissageError):
@@ -75,4 +75,8 @@ class TrackingError(VernissageError):
 
 
 class ExtraMissingError(VernissageError):
-    """This command needs packages that are not installed. Run `pip install "vernissage[{extra}]"` (missing: {module})."""
+    """The package {module} is missing for this command. Run `pip install "vernissage[{extra}]"`."""
+
+
+class ServiceFailedError(VernissageError):
+    """The service stopped: {reason}."""

@@ -121,7 +121,7 @@ def sum_signals(events: pl.DataFrame, half_life_days: float, until: datetime | N
 
 
 def _weights(events: pl.DataFrame, half_life_days: float, until: datetime | None) -> pl.Series:
-    """The weight of each event, as Float64 so that sums do not depend on their order."""
+    """The weight of each event, shape (n,); Float64, for it is rounded after summing."""
     import polars as pl
 
     kinds = events["kind"].to_physical().to_numpy().astype(np.int8)
@@ -138,8 +138,6 @@ def _weights(events: pl.DataFrame, half_life_days: float, until: datetime | None
 
 def _read_votes(connection: psycopg.Connection) -> tuple[pl.DataFrame, int]:
     """The host's votes, each person's last one per artwork, and how many were left out."""
-    import polars as pl
-
     if not _has_table(connection, "public.art_votes"):
         return _frame(b""), 0
     sessions = query("learn_sessions")
@@ -161,7 +159,13 @@ def _frame(rows: bytes) -> pl.DataFrame:
     """Parse CSV rows without a header."""
     import polars as pl
 
-    schema = {"user_id": pl.String, "artwork_id": pl.String, "kind": pl.Enum(KINDS), "value": pl.Float32, "at": pl.Int64}
+    schema = {
+        "user_id": pl.String,
+        "artwork_id": pl.String,
+        "kind": pl.Enum(KINDS),
+        "value": pl.Float32,
+        "at": pl.Int64,
+    }
     read = pl.read_csv(io.BytesIO(rows), has_header=False, schema=schema, raise_if_empty=False)
     return read.with_columns(pl.col("at").cast(pl.Datetime("us", "UTC")))
 

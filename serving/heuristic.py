@@ -39,7 +39,7 @@ def _rank_share(values: NDArray[np.float64]) -> Floats:
     """Each value's rank as a share of the largest rank, ties broken by position; 0 for a single one."""
     ranks = np.empty(len(values), dtype=np.float32)
     ranks[np.argsort(values, kind="stable")] = np.arange(len(values), dtype=np.float32)
-    return ranks / max(len(values) - 1, 1)
+    return np.asarray(ranks / max(len(values) - 1, 1), dtype=np.float32)
 
 
 def _spread(keys: NDArray[np.int32], user_id: str) -> Floats:

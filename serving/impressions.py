@@ -103,9 +103,12 @@ class Impressions:
             return await cursor.fetchall(), list(found[0] or []) if found else []
 
 
-def _sort_out(events: Sequence[Event], rows: list[dict[str, Any]], users: list[str], known_users: list[str]) -> Recorded:
+def _sort_out(
+    events: Sequence[Event], rows: list[dict[str, Any]], users: list[str], known_users: list[str]
+) -> Recorded:
     """The statement's rows (one per event, in order) as the answer."""
-    new, known = {}, {}
+    new: dict[str, None] = {}
+    known: dict[str, None] = {}
     for event, row in zip(events, rows, strict=True):
         logged_here = row["logged"] and event.event_id not in new
         (new if logged_here else known).setdefault(event.event_id, None)

@@ -8,6 +8,7 @@ come in, so no rung can return a seen one; each artwork comes in once, so no lis
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,11 @@ from numpy.typing import NDArray
 from features.signals import Floats
 from serving.rankers import Rows
 
+RungReason = Literal["model", "near_liked", "style_relaxed", "unseen"]
+ShortReason = Literal["exhausted", "all_leased", "filtered", "degraded"]
+
 MODEL, NEAR, RELAXED, ANYTHING, SHORT = 1, 2, 3, 4, 5
+RUNG_REASONS: dict[int, RungReason] = {MODEL: "model", NEAR: "near_liked", RELAXED: "style_relaxed", ANYTHING: "unseen"}
 NEAR_COSINE = 0.5  # half of the squared length in common: the same style, or alike to look at
 
 Rungs = NDArray[np.int8]

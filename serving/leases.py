@@ -24,6 +24,7 @@ from features.database import query, transaction
 from features.host import ARTWORK_COLUMNS, USER_COLUMNS, Host
 from features.settings import Settings
 from features.signals import KIND_CODES, Floats, typical_dwell, weigh
+from serving.ladder import ShortReason
 
 Keys = NDArray[np.int32]
 DAY = 86_400.0
@@ -56,7 +57,7 @@ class ListRow:
     repeats: uuid.UUID | None
     policy: str
     model_version: str | None
-    reason: str | None
+    reason: ShortReason | None
     artwork_keys: Keys
     scores: Floats
     rungs: NDArray[np.int8]

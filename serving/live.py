@@ -160,7 +160,7 @@ class Live:
         except VernissageError as error:
             telemetry.BACKGROUND_ERRORS.labels(name).inc()
             telemetry.get_logger().warning("background task failed", task=name, error=str(error))
-        except Exception:  # a loop that dies silently would freeze pool and model for ever
+        except Exception:  # noqa: BLE001 - a loop that dies silently would freeze pool and model for ever
             telemetry.BACKGROUND_ERRORS.labels(name).inc()
             telemetry.get_logger().exception("background task failed", task=name)
 

@@ -56,7 +56,9 @@ class FactorRanker:
         rows = candidates[known]
         scores = np.full(len(candidates), np.nan, dtype=np.float32)
         vector = self._user_vector(signal_rows, weights)
-        scores[known] = self.bundle.arrays["prior"][rows] if vector is None else self.bundle.arrays["factors"][rows] @ vector
+        scores[known] = (
+            self.bundle.arrays["prior"][rows] if vector is None else self.bundle.arrays["factors"][rows] @ vector
+        )
         return scores
 
     def _user_vector(self, signal_rows: Rows, weights: Floats) -> Floats | None:
@@ -106,4 +108,5 @@ def make_factor_ranker(bundle: Bundle) -> FactorRanker:
 def _cholesky(gram: NDArray[np.floating]) -> NDArray[np.float64]:
     """Lower Cholesky factor of a gram matrix, with a touch of ridge for factors that died in training."""
     ridge = 1e-6 * max(float(np.trace(gram)) / len(gram), 1e-12)
-    return np.linalg.cholesky(gram.astype(np.float64) + ridge * np.eye(len(gram)))
+    lower = np.linalg.cholesky(gram.astype(np.float64) + ridge * np.eye(len(gram)))
+    return np.asarray(lower, dtype=np.float64)

@@ -12,7 +12,8 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,11 +23,12 @@ from features.identifiers import new_id
 from features.settings import Settings
 from features.signals import Floats, combine
 from serving import heuristic, ladder, telemetry
-from serving.ladder import Evidence, Mask, Ranking
+from serving.ladder import Evidence, Mask, Ranking, ShortReason
 from serving.leases import Leases, ListRow, UserState
 from serving.live import Live, Model, View
 from serving.rankers import ContentRanker, Rows
 
+T = TypeVar("T")
 POLICY = "ladder-1"
 SPARES = 5  # candidates beyond the limit, for artworks that left the pool since the snapshot
 THRESHOLD_SAMPLE = 2_000  # pool artworks that the user's median score is taken over
@@ -57,7 +59,7 @@ class Answer:
     artworks: list[dict[str, Any]]
     policy: str
     model: str | None
-    reason: str | None  # of the shortfall: exhausted, all_leased, filtered, degraded; None for a full list
+    reason: ShortReason | None  # of the shortfall: exhausted, all_leased, filtered, degraded; None for a full list
     unseen_total: int  # eligible artworks the user has not seen, this list and leased ones included
     repeats: uuid.UUID | None
     retry_after: float | None  # seconds
@@ -126,7 +128,7 @@ class Recommender:
         )
         if ladder.lacks(evidence, ask.limit):
             strongest = _strongest(signal_rows, weights, self._settings.recent_likes)
-            near = await self._timed("content", lambda: ContentRanker(catalogue.vectors).score(*strongest, rows))
+            near = await self._timed("content", partial(ContentRanker(catalogue.vectors).score, *strongest, rows))
             evidence = dataclasses.replace(evidence, near=near)
         return ladder.climb(evidence)
 
@@ -138,9 +140,10 @@ class Recommender:
         if model is None:
             telemetry.SKIPPED.labels("model", "missing").inc()
             return None
-        return await self._timed("model", lambda: model_scores(view.catalogue, model, signal_rows, weights, rows))
+        work = partial(model_scores, view.catalogue, model, signal_rows, weights, rows)
+        return await self._timed("model", work)
 
-    async def _timed(self, source: str, work: Callable[[], Any]) -> Any:
+    async def _timed(self, source: str, work: Callable[[], T]) -> T | None:
         """Run ``work`` in a thread within the deadline; None, counted by reason, when it cannot answer."""
         if self._running >= self._settings.rank_threads:
             telemetry.SKIPPED.labels(source, "busy").inc()
@@ -200,7 +203,7 @@ def model_scores(
     return scores[: len(rows)], float(np.median(known))
 
 
-def _result(source: str, job: asyncio.Future[Any]) -> Any:
+def _result(source: str, job: asyncio.Future[T]) -> T | None:
     """The job's result; None, counted, for a user it cannot score or an error of any kind."""
     error = job.exception()
     if error is None:
@@ -283,7 +286,7 @@ def _list_row(
     return row, repeats
 
 
-def _reason(ask: Ask, candidates: Candidates) -> str | None:
+def _reason(ask: Ask, candidates: Candidates) -> ShortReason | None:
     """Why a list is short; None for a full one."""
     if len(candidates.rows) >= ask.limit:
         return None

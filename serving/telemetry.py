@@ -14,7 +14,15 @@ import sys
 from typing import Any
 
 import structlog
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
 from prometheus_client.multiprocess import MultiProcessCollector
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
@@ -34,7 +42,9 @@ BUNDLES = Counter("vernissage_bundle_loads_total", "Bundles looked at, by outcom
 BACKGROUND_ERRORS = Counter("vernissage_background_errors_total", "Failed rounds of a background task.", ["task"])
 POOL_SIZE = Gauge("vernissage_pool_artworks", "Active artworks in the snapshot.", multiprocess_mode="livemax")
 POOL_READ = Gauge("vernissage_pool_read_timestamp_seconds", "When the snapshot was read.", multiprocess_mode="livemin")
-MODEL_MOVED = Gauge("vernissage_model_live_timestamp_seconds", "When the live model was published.", multiprocess_mode="livemax")
+MODEL_MOVED = Gauge(
+    "vernissage_model_live_timestamp_seconds", "When the live model was published.", multiprocess_mode="livemax"
+)
 
 
 def exposition() -> tuple[bytes, str]:
@@ -42,7 +52,7 @@ def exposition() -> tuple[bytes, str]:
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return generate_latest(REGISTRY), CONTENT_TYPE_LATEST
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # the library's class is untyped
     return generate_latest(registry), CONTENT_TYPE_LATEST
 
 

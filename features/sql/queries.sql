@@ -385,3 +385,129 @@ INSERT INTO public.art_sessions ({columns})
 SELECT {values} FROM pg_temp.staged_artworks AS s
 ORDER BY s.ordinal
 ON CONFLICT DO NOTHING;
+
+-- Synthetic world -------------------------------------------------------------------------------------------------
+-- A world's rows are copied into temporary tables by row number and spread from there; all in one transaction.
+
+-- Two runs at once write one world.
+-- name: world_lock
+SELECT pg_advisory_xact_lock(hashtextextended('vernissage.world', 0));
+
+-- name: world_present
+SELECT (SELECT count(*) FROM public.users), (SELECT count(*) FROM public.art_sessions),
+       (SELECT count(*) FROM public.art_sessions AS a WHERE a.id = ANY(%(ids)s));
+
+-- name: world_tables
+CREATE TEMP TABLE world_artworks (
+    artwork_row integer PRIMARY KEY, id text, session_id text, user_id text, image_url text, prompt text,
+    dna_vector text, motifs text[], quality_score float8, pool_status text, styles text[], artists text[],
+    is_library boolean, orientation text, created_at timestamp, artwork_key integer
+) ON COMMIT DROP;
+CREATE TEMP TABLE world_users (
+    user_row integer PRIMARY KEY, id text, email text, subscription_tier text, preferred_orientation text,
+    style_preferences text, created_at timestamp, updated_at timestamp
+) ON COMMIT DROP;
+CREATE TEMP TABLE world_sessions (
+    session_row integer PRIMARY KEY, id text, user_row integer, started_at timestamp, ended_at timestamp,
+    by_host_client boolean
+) ON COMMIT DROP;
+CREATE TEMP TABLE world_exposures (
+    user_row integer, artwork_row integer, session_row integer, shown_at timestamptz, dwell real, vote smallint,
+    favourite boolean, skip boolean
+) ON COMMIT DROP;
+
+-- name: world_copy
+COPY pg_temp.{table} ({columns}) FROM STDIN;
+
+-- name: world_copy_exposures
+COPY pg_temp.world_exposures FROM STDIN (FORMAT binary);
+
+-- name: world_analyze_stage
+ANALYZE pg_temp.world_artworks, pg_temp.world_users, pg_temp.world_sessions;
+
+-- name: world_put_artworks
+INSERT INTO public.art_sessions ({columns}) SELECT {columns} FROM pg_temp.world_artworks ORDER BY artwork_row;
+
+-- A pending artwork gets its key when it becomes active.
+-- name: world_put_keys
+INSERT INTO vernissage.artwork_keys (artwork_id)
+SELECT w.id FROM pg_temp.world_artworks AS w WHERE w.pool_status IS DISTINCT FROM 'pending'
+ORDER BY w.artwork_row
+ON CONFLICT DO NOTHING;
+
+-- name: world_note_keys
+UPDATE pg_temp.world_artworks AS w SET artwork_key = k.artwork_key
+FROM vernissage.artwork_keys AS k WHERE k.artwork_id = w.id;
+
+-- name: world_put_users
+INSERT INTO public.users ({columns}) SELECT {columns} FROM pg_temp.world_users ORDER BY user_row;
+
+-- name: world_put_sessions
+INSERT INTO public.rai_sessions (id, user_id, client_session_id, started_at, ended_at, duration_seconds)
+SELECT md5('session/' || s.id)::uuid::text, u.id, s.id, s.started_at, s.ended_at,
+       round(extract(epoch FROM s.ended_at - s.started_at))::integer
+FROM pg_temp.world_sessions AS s JOIN pg_temp.world_users AS u USING (user_row)
+ORDER BY s.started_at;
+
+-- name: world_put_impressions
+INSERT INTO public.user_art_impressions (id, user_id, artwork_id, viewed_at)
+SELECT md5('impression/' || u.id || '/' || w.id)::uuid::text, u.id, w.id, e.shown_at AT TIME ZONE 'UTC'
+FROM pg_temp.world_exposures AS e
+JOIN pg_temp.world_users AS u USING (user_row)
+JOIN pg_temp.world_artworks AS w USING (artwork_row);
+
+-- name: world_put_seen
+INSERT INTO vernissage.seen (user_id, artwork_key, seen_at)
+SELECT u.id, w.artwork_key, e.shown_at
+FROM pg_temp.world_exposures AS e
+JOIN pg_temp.world_users AS u USING (user_row)
+JOIN pg_temp.world_artworks AS w USING (artwork_row);
+
+-- A display, its dwell, and what was done at the end of the dwell.
+-- name: world_put_events
+INSERT INTO vernissage.events (event_key, user_id, artwork_key, kind, at, received_at, session_id, value)
+SELECT md5(d.kind || '/' || u.id || '/' || w.id)::uuid, u.id, w.artwork_key, d.kind, d.at, d.at, s.id, d.value
+FROM pg_temp.world_exposures AS e
+JOIN pg_temp.world_users AS u USING (user_row)
+JOIN pg_temp.world_artworks AS w USING (artwork_row)
+JOIN pg_temp.world_sessions AS s USING (session_row)
+CROSS JOIN LATERAL (VALUES
+    ('displayed', true, e.shown_at, NULL::real),
+    ('dwell', true, e.shown_at + make_interval(secs => e.dwell), e.dwell),
+    ('skip', e.skip, e.shown_at + make_interval(secs => e.dwell), NULL),
+    ('like', e.vote > 0 AND NOT s.by_host_client, e.shown_at + make_interval(secs => e.dwell), NULL),
+    ('dislike', e.vote < 0 AND NOT s.by_host_client, e.shown_at + make_interval(secs => e.dwell), NULL),
+    ('favourite', e.favourite AND NOT s.by_host_client, e.shown_at + make_interval(secs => e.dwell), NULL)
+) AS d (kind, done, at, value)
+WHERE d.done;
+
+-- name: world_put_votes
+INSERT INTO public.art_votes (id, session_id, art_prompt, vote, created_at)
+SELECT md5('vote/' || s.id || '/' || w.id)::uuid::text, s.id, w.prompt, e.vote,
+       (e.shown_at + make_interval(secs => e.dwell)) AT TIME ZONE 'UTC'
+FROM pg_temp.world_exposures AS e
+JOIN pg_temp.world_artworks AS w USING (artwork_row)
+JOIN pg_temp.world_sessions AS s USING (session_row)
+WHERE e.vote <> 0 AND s.by_host_client;
+
+-- name: world_put_favourites
+INSERT INTO public.art_favorites (id, user_id, artwork_id, created_at)
+SELECT md5('favourite/' || u.id || '/' || w.id)::uuid::text, u.id, w.id,
+       (e.shown_at + make_interval(secs => e.dwell)) AT TIME ZONE 'UTC'
+FROM pg_temp.world_exposures AS e
+JOIN pg_temp.world_users AS u USING (user_row)
+JOIN pg_temp.world_artworks AS w USING (artwork_row)
+JOIN pg_temp.world_sessions AS s USING (session_row)
+WHERE e.favourite AND s.by_host_client;
+
+-- name: world_next_block
+TRUNCATE pg_temp.world_exposures;
+
+-- name: world_absorbed
+INSERT INTO vernissage.absorbed (user_id, host_rows, host_latest)
+SELECT i.user_id, count(*), max(i.viewed_at) FROM public.user_art_impressions AS i GROUP BY i.user_id
+ON CONFLICT (user_id) DO UPDATE SET host_rows = excluded.host_rows, host_latest = excluded.host_latest;
+
+-- name: world_analyze
+ANALYZE public.users, public.art_sessions, public.user_art_impressions, vernissage.artwork_keys, vernissage.seen,
+        vernissage.events, vernissage.absorbed;

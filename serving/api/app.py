@@ -53,7 +53,9 @@ def _openapi_operation() -> Operation:
 
 def _stray(operations: tuple[Operation, ...]) -> ASGIApp:
     """An endpoint for unknown paths and wrong methods."""
-    patterns = [(re.compile(re.sub(r"\{\w+\}", "[^/]+", operation.path) + r"\Z"), operation) for operation in operations]
+    patterns = [
+        (re.compile(re.sub(r"\{\w+\}", "[^/]+", operation.path) + r"\Z"), operation) for operation in operations
+    ]
     return _Stray(patterns)
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Any
 
 import msgspec
 
+from features import __version__
 from serving.api.operations import Operation
 from serving.api.problems import MEDIA_TYPE, ProblemBody
 
@@ -20,10 +20,10 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
     _, schemas = msgspec.json.schema_components(sorted(kinds, key=lambda kind: kind.__name__), ref_template=REF)
     paths: dict[str, Any] = {}
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _entry(operation, schemas)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _entry(operation)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Vernissage", "version": version("vernissage"), "summary": "Unseen artworks, one a minute"},
+        "info": {"title": "Vernissage", "version": __version__, "summary": "Unseen artworks, one a minute"},
         "paths": paths,
         "components": {
             "schemas": schemas,
@@ -37,7 +37,7 @@ def _types(operation: Operation) -> list[type]:
     return [*operation.body_types, *([operation.answer] if operation.answer else [])]
 
 
-def _entry(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
+def _entry(operation: Operation) -> dict[str, Any]:
     """One operation."""
     entry: dict[str, Any] = {
         "operationId": operation.name,
@@ -78,7 +78,9 @@ def _responses(operation: Operation) -> dict[str, Any]:
         found["413"] = "The body is too large (body_too_large)"
     if operation.scope:
         found |= {"401": "No live key (missing_key, bad_key)", "403": "The key lacks the scope (wrong_scope)"}
-    responses: dict[str, Any] = {code: {"description": text, "content": problem} for code, text in sorted(found.items())}
+    responses: dict[str, Any] = {
+        code: {"description": text, "content": problem} for code, text in sorted(found.items())
+    }
     if operation.name == "health":
         responses["503"] = {"description": "A dependency is down", "content": _content(operation)}
     return {"200": {"description": operation.summary, "content": _content(operation)}, **responses}

@@ -71,7 +71,7 @@ class Operation:
             response = respond(Problem(503, "database_unavailable", str(error), retry=RETRY_SECONDS), request_id)
         except ClientDisconnect:
             raise
-        except Exception:  # the last line: whatever it is, the client gets a code and the log gets the trace
+        except Exception:  # noqa: BLE001 - the last line: the client gets a code, the log gets the trace
             telemetry.PROBLEMS.labels(self.path, "internal").inc()
             telemetry.get_logger().exception("request failed", request_id=request_id, route=self.path)
             response = respond(Problem(500, "internal", "An error of ours; it has been logged."), request_id)
@@ -94,12 +94,18 @@ class Operation:
             return
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer" or not token.strip():
-            raise Problem(401, "missing_key", "Send a key: `Authorization: Bearer <key>` (make one: `vernissage key create`).")
+            raise Problem(
+                401, "missing_key", "Send a key: `Authorization: Bearer <key>` (make one: `vernissage key create`)."
+            )
         key = await worker.keys.find(token.strip())
         if key is None:
             raise Problem(401, "bad_key", "The key is unknown or revoked.")
         if not key.may(self.scope):
-            raise Problem(403, "wrong_scope", f"This route needs the scope {self.scope}; the key has {', '.join(sorted(key.scopes))}.")
+            raise Problem(
+                403,
+                "wrong_scope",
+                f"This route needs the scope {self.scope}; the key has {', '.join(sorted(key.scopes))}.",
+            )
 
     async def _read_body(self, request: Request, most: int) -> Any:
         """The JSON body as one of the operation's types, whatever the content type says (beacons send text)."""
@@ -145,7 +151,9 @@ def _parameters(request: Request, kind: type) -> dict[str, Any]:
     lists = {field.name for field in msgspec.structs.fields(kind) if field.default_factory is list}
     given = request.query_params
     return {
-        name: [part for text in given.getlist(name) for part in text.split(",") if part] if name in lists else given[name]
+        name: [part for text in given.getlist(name) for part in text.split(",") if part]
+        if name in lists
+        else given[name]
         for name in given
     }
 
@@ -167,5 +175,3 @@ async def _read(request: Request, most: int) -> bytes:
             raise Problem(413, "body_too_large", f"The body is over {most} bytes.")
         parts.append(part)
     return b"".join(parts)
-
-

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import msgspec
 from starlette.responses import Response
@@ -14,7 +13,9 @@ MEDIA_TYPE = "application/problem+json"
 class Problem(Exception):  # noqa: N818 - the RFC's word; it is an answer as much as an error
     """An answer that is not the one asked for; raised anywhere in a handler."""
 
-    def __init__(self, status: int, code: str, detail: str, *, field: str | None = None, retry: int | None = None) -> None:
+    def __init__(
+        self, status: int, code: str, detail: str, *, field: str | None = None, retry: int | None = None
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.code = code
@@ -85,5 +86,3 @@ def bad_field(error: msgspec.ValidationError, prefix: str = "") -> Problem:
 def bad(field: str, rule: str) -> Problem:
     """The problem of one named field."""
     return Problem(400, f"bad_{field}", f"{field}: {rule}", field=field)
-
-

@@ -8,10 +8,12 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
+from features.coverage import Band
+from serving.ladder import RungReason, ShortReason
+
 Id = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00]+\Z", description="1 to 255 characters")]
 Label = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00]*\Z")]
 Kind = Literal["displayed", "dwell", "like", "dislike", "skip", "favourite"]
-Reason = Literal["exhausted", "all_leased", "filtered", "degraded"]
 BATCH = 5_000
 
 
@@ -25,7 +27,9 @@ class NextQuery(Struct):
     """Parameters of a request for artworks."""
 
     limit: Annotated[int, Meta(ge=1, le=200, description="how many artworks, 1 to 200")] = 20
-    session_id: Annotated[Label, Meta(description="the browser session; without one all callers of a user share one")] = ""
+    session_id: Annotated[
+        Label, Meta(description="the browser session; without one all callers of a user share one")
+    ] = ""
     orientation: Annotated[
         Literal["portrait", "landscape", "square", "any"] | None, Meta(description="default: the user's own preference")
     ] = None
@@ -42,7 +46,7 @@ class Item(Struct, kw_only=True):
     position: int
     score: Annotated[float, Meta(description="comparable within one rung of one list")]
     rung: Annotated[int, Meta(ge=1, le=4, description="1 model, 2 near to likes, 3 style relaxed, 4 anything unseen")]
-    reason: Literal["model", "near_liked", "style_relaxed", "unseen"]
+    reason: RungReason
     image_url: str
     prompt: str
     dna_vector: Annotated[list[float] | None, Meta(description="50 numbers; null where none is usable")]
@@ -78,7 +82,7 @@ class NextAnswer(Struct, kw_only=True):
     requested: int
     returned: int
     shortfall: int
-    reason: Annotated[Reason | None, Meta(description="of the shortfall; null when there is none")]
+    reason: Annotated[ShortReason | None, Meta(description="of the shortfall; null when there is none")]
     rung: Annotated[int, Meta(ge=1, le=5, description="the lowest rung that served; 5 for an empty list")]
     unseen_total: Annotated[int, Meta(description="eligible artworks not seen, leased ones and this list included")]
     repeats: Annotated[UUID | None, Meta(description="the list whose unshown artworks are offered again")]
@@ -129,7 +133,7 @@ class CoverageAnswer(Struct, kw_only=True):
 
     user_id: str
     coverage: Annotated[float, Meta(ge=0, le=1, description="null for an empty pool")] | None
-    coverage_band: Literal["ok", "watch", "high", "critical"] | None
+    coverage_band: Band | None
     eligible: int
     seen: int
     unseen: int
@@ -138,19 +142,19 @@ class CoverageAnswer(Struct, kw_only=True):
 
 
 class LiveModel(Struct, kw_only=True):
-    """The model behind the answers."""
+    """The model behind the answers; all null while none is live."""
 
     live: bool
-    model: str | None
-    version: str | None
-    kind: str | None
-    digest: str | None
-    snapshot: str | None
-    published_at: datetime | None
-    age_seconds: float | None
-    artworks: int | None
-    metrics: dict[str, float]
-    params: dict[str, Any]
+    model: str | None = None
+    version: str | None = None
+    kind: str | None = None
+    digest: str | None = None
+    snapshot: str | None = None
+    published_at: datetime | None = None
+    age_seconds: float | None = None
+    artworks: int | None = None
+    metrics: dict[str, float] = {}
+    params: dict[str, Any] = {}
     refusal: Annotated[str | None, Meta(description="why the newest bundle was refused, if it was")]
 
 

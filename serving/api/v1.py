@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from typing import Any
 
 import msgspec
 from starlette.responses import Response
 
+from features import __version__
 from features.dna import DnaKind, read_dna
 from serving import telemetry
 from serving.api.operations import Call, Operation
@@ -28,11 +28,10 @@ from serving.api.schemas import (
     UserPath,
 )
 from serving.impressions import Event, displays
-from serving.ladder import SHORT
+from serving.ladder import RUNG_REASONS, SHORT
 from serving.recommend import Answer, Ask
 
 FRONTEND = "frontend"
-RUNG_REASONS = {1: "model", 2: "near_liked", 3: "style_relaxed", 4: "unseen"}
 CLOCK_SKEW = timedelta(days=1)
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -87,10 +86,7 @@ async def live_model(call: Call) -> LiveModel:
     live = call.worker.parts.live
     model = live.view.model
     if model is None:
-        nothing = dict.fromkeys(
-            ("model", "version", "kind", "digest", "snapshot", "published_at", "age_seconds", "artworks")
-        )
-        return LiveModel(live=False, metrics={}, params={}, refusal=live.refusal, **nothing)
+        return LiveModel(live=False, refusal=live.refusal)
     manifest = model.bundle.manifest
     return LiveModel(
         live=True,
@@ -118,15 +114,13 @@ async def health(call: Call) -> Response:
     fine = bundle.state == "ok" and pool.state == "ok"
     body = Health(
         status="down" if down else "ok" if fine else "degraded",
-        version=version("vernissage"),
+        version=__version__,
         database=database,
         pool=pool,
         bundle=bundle,
         generator=Dependency(state="absent", detail="no generator is connected"),
     )
-    return Response(
-        msgspec.json.encode(body), 503 if down else 200, {"Cache-Control": "no-store"}, "application/json"
-    )
+    return Response(msgspec.json.encode(body), 503 if down else 200, {"Cache-Control": "no-store"}, "application/json")
 
 
 async def metrics(_: Call) -> Response:
@@ -182,7 +176,7 @@ def _next_answer(answer: Answer) -> NextAnswer:
 
 def _item(answer: Answer, position: int, row: dict[str, Any]) -> Item:
     """One artwork of a list; the lease is the list's."""
-    kind, dna = read_dna(row["dna_vector"])
+    kind, _ = read_dna(row["dna_vector"])
     usable = kind in {DnaKind.REAL, DnaKind.STUB}
     return Item(
         artwork_id=row["id"],

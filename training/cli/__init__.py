@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from features.errors import VernissageError
-from training.cli import data, database
+from training.cli import data, database, service, world
 
 app = typer.Typer(
     name="vernissage",
@@ -20,6 +20,10 @@ app = typer.Typer(
 app.add_typer(database.group)
 app.add_typer(data.group)
 app.command()(database.migrate)
+app.command()(world.synth)
+app.command()(service.serve)
+app.command()(service.demo)
+app.add_typer(service.keys, name="key")
 
 
 def main() -> None:

@@ -1,0 +1,5 @@
+"""`python -m training.cli` is `vernissage`."""
+
+from training.cli import main
+
+main()

@@ -1,0 +1,189 @@
+"""`vernissage serve`, `demo` and `key`: running the service and letting clients in."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from features import postgres
+from features.database import connect
+from features.errors import ServiceFailedError
+from features.migrate import migrate
+from features.settings import Settings, read_settings
+from serving.keys import SCOPES, create_key, list_keys, revoke_key
+from training.cli.processes import Children, Stopped, children
+
+READY_SECONDS = 60.0
+keys = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
+
+
+def serve(
+    port: Annotated[int | None, typer.Option(help="Port; default: VERNISSAGE_PORT or 3000.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes; default: VERNISSAGE_WORKERS or 1.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; default: loopback only.")] = None,
+    watch: Annotated[bool, typer.Option(help="Also watch the model registry, where MLflow is installed.")] = True,
+) -> None:
+    """Serve artworks over HTTP until Ctrl-C; starts the embedded database when no other is named."""
+    settings = _with_options(read_settings(), port=port, workers=workers, host=host)
+    with children() as group:
+        try:
+            _serve(group, settings, watch=watch)
+            typer.echo(f"READY http://{settings.host}:{settings.port}")
+            _fail_when_one_ends(group)
+        except Stopped:
+            typer.echo("stopping")
+        finally:
+            _stop_database(settings)
+
+
+def demo(
+    users: Annotated[int, typer.Option(help="Users of the synthetic world.", min=10)] = 2_000,
+    artworks: Annotated[int, typer.Option(help="Artworks of the synthetic world.", min=10)] = 2_000,
+    seed: Annotated[int, typer.Option(help="Seed of the synthetic world.")] = 1,
+) -> None:
+    """Everything at once: database, synthetic world, training, publishing, service. Ctrl-C stops it all."""
+    settings = _with_options(read_settings(), port=_port_of_environment(), workers=None, host=None)
+    console = Console()
+    with children() as group:
+        try:
+            _prepare_demo(settings, console, users, artworks, seed)
+            _serve(group, settings, watch=True)
+            _welcome(settings)
+            _fail_when_one_ends(group)
+        except Stopped:
+            typer.echo("stopping")
+        finally:
+            _stop_database(settings)
+
+
+@keys.command("create")
+def create(
+    scope: Annotated[list[str], typer.Option(help=f"One of {', '.join(SCOPES)}; may be repeated.")],
+    label: Annotated[str | None, typer.Option(help="What the key is for.")] = None,
+) -> None:
+    """Make a key and print it; it cannot be shown again."""
+    wrong = [name for name in scope if name not in SCOPES]
+    if wrong:
+        raise typer.BadParameter(f"{wrong[0]!r} is not one of {', '.join(SCOPES)}", param_hint="--scope")
+    with connect(postgres.database_url(read_settings())) as connection:
+        typer.echo(create_key(connection, scope, label))
+
+
+@keys.command("list")
+def show() -> None:
+    """List the keys (never the secrets)."""
+    table = Table("key id", "scopes", "label", "created", "revoked")
+    with connect(postgres.database_url(read_settings())) as connection:
+        for key_id, scopes, label, created, revoked in list_keys(connection):
+            table.add_row(key_id, ", ".join(scopes), label or "", _time(created), _time(revoked))
+    Console().print(table)
+
+
+@keys.command("revoke")
+def revoke(key_id: Annotated[str, typer.Argument(help="The key's id, as `key list` shows it.")]) -> None:
+    """Revoke a key; workers forget it within a few seconds."""
+    with connect(postgres.database_url(read_settings())) as connection:
+        if not revoke_key(connection, key_id):
+            raise typer.BadParameter("no such live key", param_hint="KEY_ID")
+    typer.echo(f"revoked {key_id}")
+
+
+def _serve(group: Children, settings: Settings, *, watch: bool) -> None:
+    """Start the database if it is ours, the service and the watcher, and wait until requests are answered."""
+    _prepare_database(settings)
+    environment = {"VERNISSAGE_HOME": str(settings.home_path), "BENTOML_DO_NOT_TRACK": "True"}
+    service = [sys.executable, "-m", "bentoml", "serve", "serving.service:Vernissage"]
+    options = ["--host", settings.host, "--port", str(settings.port), "--api-workers", str(settings.workers)]
+    group.start("service", [*service, *options, "--timeout-graceful-shutdown", "3"], environment)
+    if watch and importlib.util.find_spec("mlflow"):
+        group.start("watcher", [sys.executable, "-m", "training.cli", "watch"], environment)
+    _wait_until_ready(group, settings)
+
+
+def _prepare_database(settings: Settings) -> None:
+    """Migrate; the embedded database is started and gets the host's tables too."""
+    with connect(postgres.start(settings)) as connection:
+        migrate(connection, standalone=not settings.database_url)
+
+
+def _prepare_demo(settings: Settings, console: Console, users: int, artworks: int, seed: int) -> None:
+    """World and models, unless they are there from an earlier run."""
+    from training.cli.models import publish, train_models
+    from training.cli.world import make_world
+
+    _prepare_database(settings)
+    with console.status("making the synthetic world"):
+        make_world(settings, seed=seed, users=users, artworks=artworks)
+    raise NotImplementedError(publish, train_models)
+
+
+def _wait_until_ready(group: Children, settings: Settings) -> None:
+    """Until /readyz says yes. Raises ServiceFailedError when the service ends or takes too long."""
+    end = time.monotonic() + READY_SECONDS
+    while not _answers(f"http://{settings.host}:{settings.port}/readyz"):
+        if group.ended() == "service":
+            raise ServiceFailedError(reason=f"it ended; is port {settings.port} in use?")
+        if time.monotonic() > end:
+            raise ServiceFailedError(reason=f"it was not ready within {READY_SECONDS:.0f} s")
+        time.sleep(0.1)
+
+
+def _answers(url: str) -> bool:
+    """Whether the URL answers 200."""
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - our own loopback address
+            return bool(answer.status == 200)  # noqa: PLR2004 - HTTP's OK
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _welcome(settings: Settings) -> None:
+    """A key, a request that works, and the line that says so; plain print, so that nothing wraps."""
+    base = f"http://{settings.host}:{settings.port}"
+    with connect(postgres.database_url(settings)) as connection:
+        key = create_key(connection, ["admin"], "demo")
+    typer.echo("\nThe next three artworks for ada, who has never seen them:\n")
+    typer.echo(f"curl -s -H 'Authorization: Bearer {key}' '{base}/v1/users/ada/next?limit=3'\n")
+    typer.echo(f"Health: {base}/v1/health   Metrics: {base}/metrics   API: {base}/v1/openapi.json   Stop: Ctrl-C\n")
+    typer.echo(f"READY {base}")
+
+
+def _fail_when_one_ends(group: Children) -> None:
+    """Wait; a child that ends by itself is a failure."""
+    raise ServiceFailedError(reason=f"the {group.wait()} ended by itself")
+
+
+def _stop_database(settings: Settings) -> None:
+    """Stop the embedded database; another one is not ours to stop."""
+    if not settings.database_url:
+        postgres.stop(settings)
+
+
+def _with_options(settings: Settings, *, port: int | None, workers: int | None, host: str | None) -> Settings:
+    """The settings with what the command line says instead."""
+    import msgspec
+
+    given = {"port": port, "workers": workers, "host": host}
+    return msgspec.structs.replace(settings, **{name: value for name, value in given.items() if value is not None})
+
+
+def _port_of_environment() -> int | None:
+    """PORT, where it is set."""
+    port = os.environ.get("PORT")
+    if port is not None and not port.isdigit():
+        raise typer.BadParameter(f"PORT is {port!r}, not a number", param_hint="PORT")
+    return int(port) if port else None
+
+
+def _time(at: object) -> str:
+    """A time for a table."""
+    return "" if at is None else f"{at:%Y-%m-%d %H:%M}"
