@@ -80,3 +80,7 @@ class ExtraMissingError(VernissageError):
 
 class ServiceFailedError(VernissageError):
     """The service stopped: {reason}."""
+
+
+class NoEarlierVersionError(VernissageError):
+    """There is no earlier version to roll back to: {reason}."""

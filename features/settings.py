@@ -62,10 +62,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     catalogue_full_seconds: Positive = 30.0
     bundle_poll_seconds: Positive = 1.0
     registry_poll_seconds: Positive = 2.0
+    erasure_poll_seconds: Positive = 10.0  # how soon the rows of a user whom the host deleted go
 
     # Signals
     half_life_days: Positive = 90.0
     min_training_users: Count = 5  # fewer users with signals: no collaborative model
+    judged_users: Count = 2_000  # a model is judged on a seeded sample of at most so many
 
     @property
     def home_path(self) -> Path:

@@ -88,7 +88,7 @@ def read_events(connection: psycopg.Connection) -> Events:
     where either leads to none or to several it is left out and counted. A person's last vote on an artwork counts.
     Tables of the host that are absent count as empty.
     """
-    import polars as pl
+    import polars as pl  # noqa: PLC0415 - only training has it
 
     parts = [_copy_events(connection, query("learn_seen")), _copy_events(connection, query("learn_events"))]
     if _has_table(connection, "public.user_art_impressions"):
@@ -107,7 +107,7 @@ def sum_signals(events: pl.DataFrame, half_life_days: float, until: datetime | N
     newest event, never from the clock, so that equal data give equal weights. Where nothing at all tells of taste,
     the displays' equal (small, ageing) weights are all there is; the models normalise their scale away.
     """
-    import polars as pl
+    import polars as pl  # noqa: PLC0415 - only training has it
 
     known = events if until is None else events.filter(pl.col("at") < until)
     tells = pl.col("kind") != "displayed"
@@ -122,7 +122,7 @@ def sum_signals(events: pl.DataFrame, half_life_days: float, until: datetime | N
 
 def _weights(events: pl.DataFrame, half_life_days: float, until: datetime | None) -> pl.Series:
     """The weight of each event, shape (n,); Float64, for it is rounded after summing."""
-    import polars as pl
+    import polars as pl  # noqa: PLC0415 - only training has it
 
     kinds = events["kind"].to_physical().to_numpy().astype(np.int8)
     dwell = pl.when((pl.col("kind") == "dwell") & (pl.col("value") > 0)).then(pl.col("value"))
@@ -157,9 +157,9 @@ def _copy_events(connection: psycopg.Connection, select: str) -> pl.DataFrame:
 
 def _frame(rows: bytes) -> pl.DataFrame:
     """Parse CSV rows without a header."""
-    import polars as pl
+    import polars as pl  # noqa: PLC0415 - only training has it
 
-    schema = {
+    schema: dict[str, pl.DataType | type[pl.DataType]] = {
         "user_id": pl.String,
         "artwork_id": pl.String,
         "kind": pl.Enum(KINDS),

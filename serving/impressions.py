@@ -17,9 +17,13 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from features.database import query, transaction
+from features.host import Host
 from features.identifiers import named_id
 from features.settings import Settings
 from serving import telemetry
+
+#: A held artwork is taken out for its session when later ones were shown this often before it (a broken image).
+MOST_PASSES = 3
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Event:
     lease_id: uuid.UUID | None = None
     value: float | None = None
     at: datetime | None = None
+    fenced: bool = False  # a claim: counts only while its session holds the artwork and nobody has shown it
 
     @property
     def key(self) -> uuid.UUID:
@@ -63,20 +68,33 @@ def displays(user_id: str, session_id: str | None, artwork_ids: Sequence[str]) -
 class Impressions:
     """Records events from one worker."""
 
-    def __init__(self, pool: AsyncConnectionPool, settings: Settings) -> None:
+    def __init__(self, pool: AsyncConnectionPool, host: Host, settings: Settings) -> None:
         self._pool = pool
         self._settings = settings
+        self._record = query("record_events", active=host.active("a"))
 
     async def record(self, events: Sequence[Event]) -> Recorded:
         """Log the events, mark what was seen and end the leases, in one transaction."""
         if not events:
             return Recorded([], [], [], [], [])
-        users = list(dict.fromkeys(event.user_id for event in events))
-        async with transaction(self._pool) as connection:
-            rows, known_users = await self._write(connection, events, users)
+        rows, users, known_users = await self._write_all(events)
         recorded = _sort_out(events, rows, users, known_users)
         _count(events, rows, recorded)
         return recorded
+
+    async def claim(self, events: Sequence[Event]) -> list[bool]:
+        """Record fenced displays; per event whether it was granted, now or (the same claim again) before."""
+        rows, _, _ = await self._write_all(events)
+        for row in rows:
+            telemetry.CLAIMS.labels(_outcome(row)).inc()
+        return [row["logged"] or row["repeated"] for row in rows]
+
+    async def _write_all(self, events: Sequence[Event]) -> tuple[list[dict[str, Any]], list[str], list[str]]:
+        """The statement's rows, the users named and those of them that the host holds; committed."""
+        users = list(dict.fromkeys(event.user_id for event in events))
+        async with transaction(self._pool) as connection:
+            rows, known_users = await self._write(connection, events, users)
+        return rows, users, known_users
 
     async def _write(
         self, connection: psycopg.AsyncConnection, events: Sequence[Event], users: list[str]
@@ -91,6 +109,8 @@ class Impressions:
             "lease_ids": [event.lease_id for event in events],
             "values": [event.value for event in events],
             "ats": [event.at for event in events],
+            "fenced": [event.fenced for event in events],
+            "most_passes": MOST_PASSES,
             "stretch_seconds": self._settings.lease_stretch * self._settings.seconds_per_artwork,
             "grace_seconds": self._settings.lease_grace_seconds,
         }
@@ -98,9 +118,16 @@ class Impressions:
             await connection.execute(query("lock_users"), {"user_ids": users})
             await connection.execute(query("register_named_artworks"), {"artwork_ids": columns["artwork_ids"]})
             known = await connection.execute(query("known_users"), {"user_ids": users})
-            await cursor.execute(query("record_events"), columns)
+            await cursor.execute(self._record, columns)
             found = await known.fetchone()
             return await cursor.fetchall(), list(found[0] or []) if found else []
+
+
+def _outcome(row: dict[str, Any]) -> str:
+    """How a claim ended: granted, repeated (the same answer again) or lost."""
+    if row["logged"]:
+        return "granted"
+    return "repeated" if row["repeated"] else "lost"
 
 
 def _sort_out(

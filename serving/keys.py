@@ -16,7 +16,7 @@ from psycopg_pool import AsyncConnectionPool
 from features.database import query, transaction
 
 ADMIN = "admin"
-SCOPES = ("frontend", "planner", "experiments", ADMIN)
+SCOPES = ("frontend", "tokens", "planner", "experiments", ADMIN)
 PREFIX = "vern_"
 CACHE_SIZE = 10_000
 
@@ -27,6 +27,7 @@ class Key:
 
     key_id: str
     scopes: frozenset[str]
+    user_id: str | None = None  # a browser's token: may act for this user alone
 
     def may(self, scope: str) -> bool:
         """Whether the key carries ``scope``; admin carries all."""

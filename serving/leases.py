@@ -36,7 +36,9 @@ class UserState:
 
     known: bool  # the host's users table holds the user
     seen: Keys
-    held: Keys  # on lease to this session, shown ones left out
+    held: Keys  # on lease to this session, in order of offering, shown ones left out
+    passes: Keys  # how often each of `held` was passed over
+    retired: Keys  # taken out for this session: passed over too often
     held_elsewhere: Keys  # on lease to the user's other sessions
     next_expiry: float | None  # seconds until the first of those leases ends
     last_list: uuid.UUID | None
@@ -61,7 +63,10 @@ class ListRow:
     artwork_keys: Keys
     scores: Floats
     rungs: NDArray[np.int8]
-    kept: Keys  # stays on lease to the session beside what this list offers
+    known: bool  # the host's users table holds the user
+    held: Keys  # on lease to the session already, whether this list offers it again or not
+    passes: Keys
+    retired: Keys
     candidate_hash: int
     candidate_size: int
     excluded: dict[str, int]
@@ -80,10 +85,17 @@ class Leases:
         self._lease = query("lease_list", columns=columns, active=host.active("a"))
 
     @contextlib.asynccontextmanager
-    async def locked(self, user_id: str, session_id: str) -> AsyncIterator[tuple[psycopg.AsyncConnection, UserState]]:
-        """The user's lock and state, for one transaction."""
+    async def locked(
+        self, user_id: str, session_id: str, supersedes: str | None = None
+    ) -> AsyncIterator[tuple[psycopg.AsyncConnection, UserState]]:
+        """The user's lock and state, for one transaction; the leases of a superseded session pass over first."""
         async with transaction(self._pool) as connection:
-            asked = {"user_id": user_id, "session_id": session_id, "signals": self._settings.signals_per_user}
+            asked = {
+                "user_id": user_id,
+                "session_id": session_id,
+                "supersedes": supersedes,
+                "signals": self._settings.signals_per_user,
+            }
             row = await self._read(connection, asked)
             if (row["host_rows"], row["host_latest"]) != (row["absorbed_rows"], row["absorbed_latest"]):
                 await _absorb(connection, user_id)
@@ -104,7 +116,10 @@ class Leases:
             "artwork_keys": row.artwork_keys.tolist(),
             "scores": row.scores.tolist(),
             "rungs": row.rungs.tolist(),
-            "kept": row.kept.tolist(),
+            "known": row.known,
+            "held": row.held.tolist(),
+            "passes": row.passes.tolist(),
+            "retired": row.retired.tolist(),
             "candidate_hash": row.candidate_hash,
             "candidate_size": row.candidate_size,
             "excluded": Jsonb(row.excluded),
@@ -120,6 +135,8 @@ class Leases:
         """Lock and state in one round trip, as two statements, so that the read sees what the lock waited for."""
         async with connection.pipeline(), connection.cursor(row_factory=dict_row, binary=True) as cursor:
             await connection.execute(query("lock_user"), {"user_id": asked["user_id"]})
+            if asked["supersedes"] is not None:
+                await connection.execute(query("supersede"), asked)
             await cursor.execute(self._state, asked)
             row = await cursor.fetchone()
         assert row is not None  # noqa: S101 - the query's FROM is one row
@@ -129,11 +146,14 @@ class Leases:
         """The row as arrays."""
         seen = unpack_keys(row["seen"])
         held = np.array(row["held"] or [], dtype=np.int32)
+        unshown = ~np.isin(held, seen)
         keys, weights = self._signals(row)
         return UserState(
             known=bool(row["known"]),
             seen=seen,
-            held=held[~np.isin(held, seen)],
+            held=held[unshown],
+            passes=np.array(row["passes"] or [], dtype=np.int32)[unshown],
+            retired=np.array(row["retired"] or [], dtype=np.int32),
             held_elsewhere=unpack_keys(row["held_elsewhere"]),
             next_expiry=row["next_expiry"],
             last_list=row["last_list"],

@@ -1,4 +1,4 @@
-"""What a worker ranks with right now: the pool's snapshot and the live model, kept up to date by two small loops.
+"""What a worker ranks with right now: the pool's snapshot and the live model, kept up to date by small loops.
 
 Everything here is a copy that is safe to lose. A bundle that cannot be loaded is refused: the old one stays.
 """
@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from features.settings import Settings
 from serving import bundle as bundles
 from serving import telemetry
 from serving.bundle import Bundle
+from serving.erasure import erase_departed
 from serving.rankers import FactorRanker, Rows, make_factor_ranker
 
 CHAMPION = "champion"
@@ -70,6 +72,7 @@ class Live:
         loops = (
             ("catalogue", self.refresh_catalogue, self._settings.catalogue_poll_seconds),
             ("bundle", self.refresh_model, self._settings.bundle_poll_seconds),
+            ("erasure", partial(erase_departed, self._pool), self._settings.erasure_poll_seconds),
         )
         for name, step, _ in loops:
             await self._guarded(name, step)

@@ -48,6 +48,7 @@ class Ask:
     styles: tuple[str, ...] = ()
     strict_styles: bool = False
     exclude: tuple[str, ...] = ()
+    supersedes: str | None = None  # the session that this one replaces: its leases pass over
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Recommender:
 
     async def next(self, ask: Ask) -> Answer:
         """Unseen artworks, leased to the session. Raises DatabaseUnavailableError."""
-        async with self._leases.locked(ask.user_id, ask.session_id) as (connection, state):
+        async with self._leases.locked(ask.user_id, ask.session_id, ask.supersedes) as (connection, state):
             view = self._live.view
             candidates = choose_candidates(view.catalogue, state, ask)
             ranking = await self._rank(view, state, ask, candidates.rows)
@@ -174,12 +175,13 @@ def choose_candidates(catalogue: Catalogue, state: UserState, ask: Ask) -> Candi
     wanted = eligible & ~_named(catalogue, ask.exclude)
     if ask.strict_styles and ask.styles:
         wanted &= catalogue.with_styles(ask.styles)
+    wanted[catalogue.rows(state.retired)] = False
     free = wanted.copy()
     free[catalogue.rows(state.held_elsewhere)] = False
     excluded = {
         "seen": seen,
         "orientation": int(unseen.sum() - eligible.sum()),
-        "asked": int(eligible.sum() - wanted.sum()),
+        "asked": int(eligible.sum() - wanted.sum()),  # exclude, strict styles, retired
         "leased": int(wanted.sum() - free.sum()),
     }
     rows = np.flatnonzero(free).astype(np.int32)
@@ -278,7 +280,10 @@ def _list_row(
         artwork_keys=keys,
         scores=ranking.scores[order],
         rungs=ranking.rungs[order],
-        kept=state.held,
+        known=state.known,
+        held=state.held,
+        passes=state.passes,
+        retired=state.retired,
         candidate_hash=_hash(catalogue.keys[candidates.rows]),
         candidate_size=len(candidates.rows),
         excluded=candidates.excluded,

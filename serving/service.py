@@ -48,6 +48,7 @@ app: Starlette = make_app(_worker)
 @bentoml.service(
     name="vernissage",
     service_class=Front,
+    workers=read_settings().workers,  # BentoML heeds this and nothing else: its --api-workers is without effect
     traffic={"timeout": 5},
     metrics={"enabled": False},
     logging={"access": {"enabled": False}},

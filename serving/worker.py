@@ -13,12 +13,13 @@ from features.database import make_pool, query, transaction
 from features.errors import DatabaseUnavailableError, VernissageError
 from features.host import Host, introspect
 from features.settings import Settings
-from serving import telemetry
+from serving import telemetry, tokens
 from serving.impressions import Impressions
-from serving.keys import KeyRing
+from serving.keys import Key, KeyRing
 from serving.leases import Leases
 from serving.live import Live
 from serving.recommend import Ask, Recommender, choose_candidates
+from serving.sessions import Sessions
 
 RETRY_SECONDS = 0.5
 
@@ -31,7 +32,9 @@ class Parts:
     leases: Leases
     live: Live
     recommender: Recommender
-    pseudonym_secret: str
+    impressions: Impressions
+    sessions: Sessions
+    secret: str  # the installation's own: pseudonyms in logs, signatures of tokens
 
 
 class Worker:
@@ -41,7 +44,6 @@ class Worker:
         self.settings = settings
         self.pool: AsyncConnectionPool = make_pool(database_url, settings)
         self.keys = KeyRing(self.pool, settings.key_cache_seconds)
-        self.impressions = Impressions(self.pool, settings)
         self._parts: Parts | None = None
         self._preparing: asyncio.Task[None] | None = None
 
@@ -75,9 +77,16 @@ class Worker:
             self._parts.recommender.close()
         await self.pool.close()
 
+    async def caller(self, token: str) -> Key | None:
+        """Who sends this bearer token: a key's holder, or a browser with a token for one user."""
+        if not token.startswith(tokens.PREFIX):
+            return await self.keys.find(token)
+        user_id = tokens.user_of(self.parts.secret, token)
+        return None if user_id is None else Key("token", frozenset({"frontend"}), user_id)
+
     def pseudonym(self, user_id: str) -> str:
         """What stands for a user in our logs; a dash until the installation's secret has been read."""
-        return telemetry.pseudonym(self._parts.pseudonym_secret, user_id) if self._parts else "-"
+        return telemetry.pseudonym(self._parts.secret, user_id) if self._parts else "-"
 
     async def coverage(self, user_id: str) -> Coverage:
         """The user's coverage of what is eligible for the user."""
@@ -104,14 +113,21 @@ class Worker:
         """Look at the host's tables, say in one line what they lack, and start what reads them."""
         async with transaction(self.pool) as connection:
             host = introspect(await (await connection.execute(query("host_columns"))).fetchall())
-            row = await (await connection.execute(query("pseudonym_secret"))).fetchone()
+            row = await (await connection.execute(query("installation_secret"))).fetchone()
         if host.missing:
             telemetry.get_logger().info("the host's tables lack " + ", ".join(host.missing))
         live = Live(self.pool, host, self.settings)
         await live.start()
         leases = Leases(self.pool, host, self.settings)
-        recommender = Recommender(leases, live, self.settings)
-        self._parts = Parts(host, leases, live, recommender, row[0] if row else "")
+        self._parts = Parts(
+            host=host,
+            leases=leases,
+            live=live,
+            recommender=Recommender(leases, live, self.settings),
+            impressions=Impressions(self.pool, host, self.settings),
+            sessions=Sessions(self.pool, self.settings),
+            secret=row[0] if row else "",
+        )
 
     async def _prepare_later(self) -> None:
         """Try again until it works."""

@@ -52,7 +52,7 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Split:
-    """Signals to train on, and per user the artworks (user_id, artwork_id) that they then turned out to like."""
+    """Signals to train on, and what the same users then met: user_id, artwork_id, liked."""
 
     kind: Literal["time", "random"]
     train: pl.DataFrame
@@ -61,7 +61,7 @@ class Split:
     @property
     def test_users(self) -> int:
         """How many users can be judged."""
-        return self.test["user_id"].n_unique()
+        return self.test.filter("liked")["user_id"].n_unique()
 
 
 def take_snapshot(connection: psycopg.Connection, half_life_days: float) -> Snapshot:
@@ -84,9 +84,10 @@ def hash_rows(frame: pl.DataFrame) -> str:
     return digest.hexdigest()
 
 
-def positives(signals: pl.DataFrame) -> pl.DataFrame:
-    """The pairs that count as liked: positive taste, or every pair where nothing tells of taste at all."""
-    return signals if signals["taste"].is_null().all() else signals.filter(pl.col("taste") > 0)
+def mark_liked(signals: pl.DataFrame) -> pl.DataFrame:
+    """Add the column liked: taste is positive, or any pair where nothing in the data tells of taste at all."""
+    told = not signals["taste"].is_null().all()
+    return signals.with_columns(liked=(pl.col("taste") > 0).fill_null(False) if told else pl.lit(True))
 
 
 def split(snapshot: Snapshot, seed: int = 0) -> Split:
@@ -113,18 +114,18 @@ def find_cut(stamps: pl.Series) -> datetime | None:
 
 
 def split_by_time(snapshot: Snapshot, cut: datetime) -> Split:
-    """Train on the events before ``cut``, test on what users known by then saw from it on and liked."""
+    """Train on the events before ``cut``, test on what users known by then first met from it on."""
     train = sum_signals(snapshot.events, snapshot.half_life_days, until=cut)
-    later = positives(snapshot.signals).filter(pl.col("at") >= cut)
-    test = later.join(train.select("user_id").unique(), on="user_id", how="semi")
-    return Split("time", train, test.select("user_id", "artwork_id"))
+    later = mark_liked(snapshot.signals).filter(pl.col("at") >= cut)
+    test = later.join(train.select("user_id").unique(), on="user_id", how="semi", maintain_order="left")
+    return Split("time", train, test.select("user_id", "artwork_id", "liked"))
 
 
 def split_at_random(signals: pl.DataFrame, seed: int) -> Split:
     """Hold out TEST_SHARE of what each user liked (at least 1, where there are 2), drawn with ``seed``."""
-    liked = positives(signals).select("user_id", "artwork_id")
+    liked = mark_liked(signals).filter("liked").select("user_id", "artwork_id", "liked")
     drawn = liked.with_columns(draw=pl.Series(np.random.default_rng(seed).permutation(liked.height), dtype=pl.Int64))
     count = pl.len().over("user_id")
     held = pl.when(count > 1).then((count * TEST_SHARE).round().clip(lower_bound=1)).otherwise(0)
-    test = drawn.filter(pl.col("draw").rank("ordinal").over("user_id") <= held).select("user_id", "artwork_id")
+    test = drawn.filter(pl.col("draw").rank("ordinal").over("user_id") <= held).drop("draw")
     return Split("random", signals.join(test, on=["user_id", "artwork_id"], how="anti", maintain_order="left"), test)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 LONGEST_LINE = 4 * 1024 * 1024  # bytes
+LONGEST_TEXT = 10_000  # characters of a row that a person is shown
 PARQUET_SLICE = 50_000  # rows
 DELIMITERS = {"csv": ",;\t", "tsv": "\t"}
 Format = Literal["csv", "tsv", "lines", "jsonl", "parquet"]
@@ -61,10 +62,12 @@ class Row(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The row as found, in one piece, for a person to read."""
+        """The row as found, for a person to read; cut when it is very long."""
         if isinstance(self.found, str):
-            return self.found.rstrip("\r\n")
-        return json.dumps(list(self.found), ensure_ascii=False, default=str)
+            text = self.found.rstrip("\r\n")
+        else:
+            text = json.dumps(list(self.found), ensure_ascii=False, default=str)
+        return text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + " ..."
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 
+from scipy.stats import rankdata
+
 
 def recall(recommended: Sequence[str], relevant: Collection[str]) -> float:
     """Share of the relevant artworks that are on the list: |list and relevant| / |relevant|.
@@ -55,6 +57,19 @@ def novelty(lists: Collection[Sequence[str]], popularity: Mapping[str, float]) -
     """
     bits = [-math.log2(popularity[artwork]) for recommended in lists for artwork in recommended]
     return sum(bits) / len(bits) if bits else 0.0
+
+
+def auc(liked: Sequence[float], others: Sequence[float]) -> float:
+    """Share of pairs (liked, other) in which the liked one scores higher, ties half: 0.5 is chance.
+
+    Area under the ROC curve as the Mann-Whitney statistic (Hanley & McNeil, Radiology 143(1), 1982). Over what was
+    shown to one user it tells taste apart from the policy that chose what to show. Neither may be empty.
+
+    >>> auc([3.0, 1.0], [1.0, 0.0])
+    0.875
+    """
+    ranks = rankdata([*liked, *others])[: len(liked)]
+    return float((ranks.sum() - len(liked) * (len(liked) + 1) / 2) / (len(liked) * len(others)))
 
 
 def _discount(place: int) -> float:

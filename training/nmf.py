@@ -16,6 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from features.matrix import Interactions
+from training.learner import Learner
 from training.popularity import appeal
 
 
@@ -27,6 +28,11 @@ class NmfConfig(msgspec.Struct, frozen=True, kw_only=True):
     tol: float = 1e-4
     degree_prior: float = 1.0  # in mean artwork degrees: what every artwork's degree is raised by
     seed: int = 0
+
+
+def make_learner(config: NmfConfig) -> Learner:
+    """NMF as a learner with these settings."""
+    return Learner("nmf", "factors", "nonnegative", lambda given: fit(given, config), msgspec.structs.asdict(config))
 
 
 def fit(interactions: Interactions, config: NmfConfig) -> dict[str, np.ndarray]:
@@ -73,5 +79,6 @@ def _factorise(normalised: csr_array, config: NmfConfig) -> NDArray[np.float64]:
 
 def _inverse_root(degrees: NDArray[np.floating]) -> NDArray[np.float64]:
     """1 / sqrt(degree), and 0 where the degree is 0."""
-    degrees = degrees.astype(np.float64)
-    return np.divide(1.0, np.sqrt(degrees), out=np.zeros_like(degrees), where=degrees > 0)
+    roots = np.zeros(len(degrees), dtype=np.float64)
+    roots[degrees > 0] = 1.0 / np.sqrt(degrees[degrees > 0], dtype=np.float64)
+    return roots

@@ -6,10 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.matrix import Interactions
+from training.learner import Learner
+
+
+def make_learner() -> Learner:
+    """Popularity as a learner; it has no settings."""
+    return Learner("popularity", "factors", "constant", fit)
 
 
 def fit(interactions: Interactions) -> dict[str, np.ndarray]:
-    """The arrays of a FactorRanker with the constant fold-in: one factor (n, 1), the appeal, which is also the prior."""
+    """Arrays of a FactorRanker with the constant fold-in: one factor (n, 1), the appeal, which is the prior as well."""
     prior = appeal(interactions)
     return {"artwork_ids": interactions.artwork_ids, "factors": prior[:, None], "prior": prior}
 

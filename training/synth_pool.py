@@ -93,6 +93,11 @@ class Artworks:
     dna_kinds: Rows
     dna: tuple[str | None, ...]  # the text as the host stores it
 
+    @property
+    def active_at_end(self) -> int:
+        """How many are in the pool when the world ends."""
+        return int((self.retired_at == NEVER).sum())
+
 
 def artwork_ids(recipe: Recipe) -> tuple[str, ...]:
     """The artworks' ids alone, without making the world: they tell whether a database holds it already."""
@@ -152,9 +157,9 @@ def make_artworks(recipe: Recipe, parts: dict[str, Generator], joined_at: Times)
 def _creation_times(recipe: Recipe, rng: Generator, is_library: Flags) -> Times:
     """The library comes in a first seeding and three later loads; the generated trickle, a quarter in bursts."""
     count, span = len(is_library), recipe.end - recipe.begin
-    loads = rng.random(3)
+    loads = 0.85 * rng.random(3)  # none so late that nobody could have looked at it
     library = np.where(rng.random(count) < 0.5, 0.0, rng.choice(loads, size=count)) * span + rng.random(count) * HOUR
-    bursts = rng.random(max(2, recipe.days // 2))
+    bursts = 0.95 * rng.random(max(2, recipe.days // 2))
     burst = rng.choice(bursts, size=count) * span + rng.exponential(1.5 * HOUR, size=count)
     generated = np.where(rng.random(count) < 0.25, burst, rng.random(count) * span)
     offsets = np.clip(np.where(is_library, library, generated), 0, span - HOUR // 6)

@@ -23,6 +23,7 @@ DAY = 24 * HOUR
 NEVER = np.iinfo(np.int64).max
 ALWAYS = np.iinfo(np.int64).min
 HOUR_OF_UNTIL = 21.5
+EARLIEST = 3_652 * DAY  # 1980
 
 STYLE_FAMILIES = (
     ("impressionism", "post-impressionism", "pointillism", "art-nouveau"),
@@ -56,6 +57,8 @@ class Recipe:
                 raise BadRecipeError(field=field, value=getattr(self, field), rule=f"it must be at least {least}")
         if self.until.tzinfo is None:
             raise BadRecipeError(field="until", value=self.until.isoformat(), rule="it needs a time zone")
+        if self.begin < EARLIEST:
+            raise BadRecipeError(field="days", value=self.days, rule="the world may not begin before 1980")
 
     @property
     def end(self) -> int:

@@ -24,6 +24,9 @@ from training.synth_recipe import STYLES, Recipe
 
 BLOCK = 50_000  # exposures copied at once; bounds the memory
 
+#: What is told of progress: exposures written, and of how many.
+Progress = Callable[[int, int], object]
+
 ARTWORK_COLUMNS = (
     "id", "session_id", "user_id", "image_url", "prompt", "dna_vector", "motifs", "quality_score", "pool_status",
     "styles", "artists", "is_library", "orientation", "created_at",
@@ -54,9 +57,9 @@ def holds_world(connection: psycopg.Connection, recipe: Recipe) -> bool:
 
 
 def write_world(
-    connection: psycopg.Connection, world: World, advance: Callable[[int], object] = lambda _rows: None
+    connection: psycopg.Connection, world: World, on_progress: Progress = lambda _done, _total: None
 ) -> bool:
-    """Write all of the world or nothing; False when it is there already. ``advance`` is told of exposures written.
+    """Write all of the world or nothing; False when it is there already.
 
     Raises PoolNotEmptyError when the database holds users or artworks of another origin.
     """
@@ -68,7 +71,7 @@ def write_world(
         connection.execute(query("world_tables"))
         _write_pool(connection, world, host)
         _write_people(connection, world, host)
-        _write_exposures(connection, world, host, advance)
+        _write_exposures(connection, world, host, on_progress)
         connection.execute(query("world_absorbed"))
         connection.execute(query("world_analyze"))
     return True
@@ -93,9 +96,7 @@ def _write_people(connection: psycopg.Connection, world: World, host: Host) -> N
     connection.execute(query("world_analyze_stage"))
 
 
-def _write_exposures(
-    connection: psycopg.Connection, world: World, host: Host, advance: Callable[[int], object]
-) -> None:
+def _write_exposures(connection: psycopg.Connection, world: World, host: Host, on_progress: Progress) -> None:
     """Spread the exposures over impressions, seen marks, events, votes and favourites, a block at a time."""
     steps = ["world_put_impressions", "world_put_seen", "world_put_events"]
     steps += ["world_put_votes"] if host.has("art_votes") else []
@@ -107,7 +108,7 @@ def _write_exposures(
         for step in steps:
             connection.execute(query(step))
         connection.execute(query("world_next_block"))
-        advance(len(columns["user_row"]))
+        on_progress(min(start + BLOCK, len(world.exposures)), len(world.exposures))
 
 
 def _artwork_rows(world: World) -> Iterable[tuple[Any, ...]]:

@@ -16,7 +16,6 @@ from training.synth_recipe import (
     DAY,
     HOUR,
     HOUR_OF_UNTIL,
-    NEVER,
     SECOND,
     Flags,
     Floats,
@@ -33,7 +32,8 @@ LONGEST_SESSION = 60
 #: How much of the pool the readable users have been shown, up to a number; the regulars, emil first, nearly all.
 READABLE_COVERAGE = (0.11, 0.09, 0.15, 0.07)
 READABLE_MOST = 320
-NEAR_EXHAUSTION = 0.97
+NEAR_EXHAUSTION = 0.97  # of the active pool: nobody is shown more artworks than that
+REGULAR_VISITS = 1.3  # slots per active artwork, for a regular often comes when nothing is new
 REGULAR_PER_DAY = 100
 LONGEST_SLOT = 400 * SECOND  # more than any artwork can take, the pause after a session included
 SKIP_RATE, VOTE_RATE, FAVOURITE_RATE = 0.08, 0.04, 0.015
@@ -128,14 +128,14 @@ def _plan_visits(recipe: Recipe, rng: Generator, users: Users, artworks: Artwork
 
 
 def _wanted(recipe: Recipe, rng: Generator, users: Users, artworks: Artworks) -> Rows:
-    """How many artworks each user comes for: heavy-tailed, and always fewer than are active at the end."""
-    active = int((artworks.retired_at == NEVER).sum())
+    """How many artworks each user comes for: heavy-tailed."""
+    active = artworks.active_at_end
     stay = users.left_at - np.maximum(users.joined_at, recipe.begin)
     wanted = np.minimum(np.ceil(users.habits.per_day * (stay / DAY)), int(0.6 * active))
     regulars = np.append(rng.integers(0, recipe.users, recipe.users // 1_000), READABLE_USERS.index("emil"))
     regulars = regulars[regulars < recipe.users]
     wanted[regulars[users.left_at[regulars] == recipe.end]] = min(
-        int(NEAR_EXHAUSTION * active), REGULAR_PER_DAY * recipe.days
+        int(REGULAR_VISITS * active), REGULAR_PER_DAY * recipe.days
     )
     readable = [min(int(share * active), READABLE_MOST) for share in READABLE_COVERAGE][: recipe.users]
     wanted[: len(readable)] = readable
@@ -181,20 +181,24 @@ def _keep_apart(starts: Times, durations: Times, first: int, last: int) -> Times
 
 
 def _show(rng: Generator, visits: _Visits, artworks: Artworks) -> _Shown:
-    """Fill every slot by the policy; sessions end early where too little is unseen."""
+    """Fill every slot by the policy; sessions end early where too little is unseen.
+
+    Nobody is shown as many artworks as are active at the end, so something is left for everybody.
+    """
     starts, firsts = visits.started_at, visits.first_slots
     ends = starts + np.add.reduceat(visits.frames, firsts) if len(starts) else starts
     alive = np.searchsorted(artworks.created_at, starts, side="right")
     unseen = np.ones(len(artworks.created_at), dtype=bool)
     artwork_rows = np.full(len(visits.frames), -1, dtype=np.int64)
-    previous = -1
+    most, left, previous = int(NEAR_EXHAUSTION * artworks.active_at_end), 0, -1
     for visit, user in enumerate(visits.user_rows):
         if user != previous:
             unseen[:] = True
-            previous = user
+            left, previous = most, user
         candidates = np.flatnonzero(unseen[: alive[visit]])
         candidates = candidates[artworks.retired_at[candidates] > ends[visit]]
-        rows = _choose(rng, candidates, int(visits.lengths[visit]))
+        rows = _choose(rng, candidates, min(int(visits.lengths[visit]), left))
+        left -= len(rows)
         unseen[rows] = False
         artwork_rows[firsts[visit] : firsts[visit] + len(rows)] = rows
     return _Shown(visits, artwork_rows)

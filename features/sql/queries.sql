@@ -36,13 +36,13 @@ SELECT pg_advisory_xact_lock(hashtextextended(%(user_id)s, 0));
 -- Everything a request needs to know of its user, in one row.
 -- name: user_state
 SELECT
-    (SELECT string_agg(int4send(s.artwork_key), ''::bytea) FROM vernissage.seen AS s WHERE s.user_id = %(user_id)s) AS seen,
+    (SELECT string_agg(int4send(s.artwork_key), ''::bytea) FROM vernissage.seen AS s
+     WHERE s.user_id = %(user_id)s AND (s.loaded_by IS NULL OR s.loaded_by <> %(session_id)s)) AS seen,
     (SELECT count(*) FROM public.user_art_impressions AS i WHERE i.user_id = %(user_id)s) AS host_rows,
     (SELECT max(i.viewed_at) FROM public.user_art_impressions AS i WHERE i.user_id = %(user_id)s) AS host_latest,
     coalesce((SELECT b.host_rows FROM vernissage.absorbed AS b WHERE b.user_id = %(user_id)s), 0) AS absorbed_rows,
     (SELECT b.host_latest FROM vernissage.absorbed AS b WHERE b.user_id = %(user_id)s) AS absorbed_latest,
-    (SELECT o.held FROM vernissage.sessions AS o
-     WHERE o.user_id = %(user_id)s AND o.session_id = %(session_id)s AND o.expires_at > now()) AS held,
+    o.held, o.passes, o.retired,
     (SELECT string_agg(int4send(key), ''::bytea) FROM vernissage.sessions AS o, unnest(o.held) AS key
      WHERE o.user_id = %(user_id)s AND o.session_id <> %(session_id)s AND o.expires_at > now()) AS held_elsewhere,
     (SELECT extract(epoch FROM min(o.expires_at) - now())::float8 FROM vernissage.sessions AS o
@@ -54,6 +54,14 @@ SELECT
     e.keys AS signal_keys, e.kinds AS signal_kinds, e.values AS signal_values, e.ages AS signal_ages,
     u.*
 FROM (SELECT 1) AS one
+LEFT JOIN LATERAL (
+    SELECT CASE WHEN r.expires_at > now() THEN r.held ELSE '{}' END AS held,
+           CASE WHEN r.expires_at > now() THEN r.passes ELSE '{}' END AS passes,
+           CASE WHEN r.expires_at > now() THEN r.retired ELSE r.retired || ARRAY(
+               SELECT h.artwork_key FROM unnest(r.held, r.passes) AS h (artwork_key, passes) WHERE h.passes > 0)
+           END AS retired
+    FROM vernissage.sessions AS r WHERE r.user_id = %(user_id)s AND r.session_id = %(session_id)s
+) AS o ON true
 LEFT JOIN LATERAL (
     SELECT array_agg(r.artwork_key) AS keys, array_agg(r.kind) AS kinds,
            array_agg(r.value) AS values, array_agg(extract(epoch FROM now() - r.at)::float8) AS ages
@@ -120,10 +128,16 @@ WITH offered AS (
            coalesce(array_agg(1.0::real ORDER BY f.position), '{}'),
            %(candidate_hash)s, %(candidate_size)s, %(excluded)s
     FROM offered AS f
+), hosted AS (
+    INSERT INTO vernissage.hosted_users (user_id) SELECT %(user_id)s WHERE %(known)s ON CONFLICT DO NOTHING
 ), session AS (
-    INSERT INTO vernissage.sessions AS s (user_id, session_id, expires_at, held)
+    INSERT INTO vernissage.sessions AS s (user_id, session_id, expires_at, held, passes, retired)
     SELECT %(user_id)s, %(session_id)s, now() + make_interval(secs => %(first_seconds)s),
-           coalesce(array_agg(f.artwork_key), '{}')
+           %(held)s::integer[] || coalesce(array_agg(f.artwork_key ORDER BY f.position)
+               FILTER (WHERE f.artwork_key <> ALL (%(held)s::integer[])), '{}'),
+           %(passes)s::smallint[] || array_fill(0::smallint, ARRAY[(count(*)
+               FILTER (WHERE f.artwork_key <> ALL (%(held)s::integer[])))::integer]),
+           %(retired)s::integer[]
     FROM offered AS f
     ON CONFLICT (user_id, session_id) DO UPDATE SET
         leases_from = CASE WHEN s.expires_at > now() THEN s.leases_from ELSE now() END,
@@ -131,7 +145,7 @@ WITH offered AS (
             WHEN s.last_sign_at IS NULL OR s.expires_at <= now() THEN excluded.expires_at
             ELSE now() + make_interval(secs => cardinality(excluded.held) * %(stretch_seconds)s + %(grace_seconds)s)
         END),
-        held = ARRAY(SELECT unnest(%(kept)s::integer[]) UNION SELECT unnest(excluded.held))
+        held = excluded.held, passes = excluded.passes, retired = excluded.retired
 )
 SELECT * FROM offered ORDER BY position;
 
@@ -150,32 +164,51 @@ FROM (SELECT DISTINCT unnest(%(user_ids)s::text[]) AS user_id ORDER BY 1) AS n;
 
 -- Record a batch of events in one statement: the log (once per event), the seen marks (any signal comes from somebody
 -- who has seen the artwork), the host's own impressions (only for users and artworks that the host holds; its first
--- sighting stays), and the end of the leases.
+-- sighting stays), and the end of the leases. A fenced event is a claim: it counts only while its session holds the
+-- artwork under that lease and nobody has shown it. Unfenced ones are always recorded: they have happened.
 -- name: record_events
 WITH sent AS (
     SELECT n.ordinal, n.event_key, n.user_id, n.artwork_id, n.kind, n.session_id, n.lease_id, n.value,
            least(coalesce(n.at, now()), now()) AS at, k.artwork_key,
-           EXISTS (SELECT FROM public.art_sessions AS a WHERE a.id = n.artwork_id) AS artwork_known
+           EXISTS (SELECT FROM public.art_sessions AS a WHERE a.id = n.artwork_id) AS artwork_known,
+           EXISTS (SELECT FROM vernissage.events AS e
+                   WHERE e.event_key = n.event_key AND e.artwork_key = k.artwork_key) AS repeated,
+           NOT n.fenced OR (
+               EXISTS (SELECT FROM vernissage.sessions AS o
+                       WHERE o.user_id = n.user_id AND o.session_id = coalesce(n.session_id, '')
+                         AND o.expires_at > now() AND k.artwork_key = ANY (o.held))
+               AND EXISTS (SELECT FROM vernissage.served_lists AS l
+                           WHERE l.recommendation_id = n.lease_id AND l.user_id = n.user_id
+                             AND k.artwork_key = ANY (l.artwork_keys))
+               AND EXISTS (SELECT FROM public.art_sessions AS a WHERE a.id = n.artwork_id AND {active})
+               AND NOT EXISTS (SELECT FROM vernissage.seen AS v
+                               WHERE v.user_id = n.user_id AND v.artwork_key = k.artwork_key
+                                 AND (v.loaded_by IS NULL OR v.loaded_by <> coalesce(n.session_id, '')))
+               AND (EXISTS (SELECT FROM public.users AS u WHERE u.id = n.user_id)
+                    OR NOT EXISTS (SELECT FROM vernissage.hosted_users AS w WHERE w.user_id = n.user_id))
+           ) AS allowed
     FROM unnest(%(event_keys)s::uuid[], %(user_ids)s::text[], %(artwork_ids)s::text[], %(kinds)s::text[],
-                %(session_ids)s::text[], %(lease_ids)s::uuid[], %(values)s::real[], %(ats)s::timestamptz[])
+                %(session_ids)s::text[], %(lease_ids)s::uuid[], %(values)s::real[], %(ats)s::timestamptz[],
+                %(fenced)s::boolean[])
          WITH ORDINALITY
-         AS n (event_key, user_id, artwork_id, kind, session_id, lease_id, value, at, ordinal)
+         AS n (event_key, user_id, artwork_id, kind, session_id, lease_id, value, at, fenced, ordinal)
     JOIN vernissage.artwork_keys AS k ON k.artwork_id = n.artwork_id
+), counted AS (
+    SELECT DISTINCT ON (event_key) * FROM sent WHERE allowed ORDER BY event_key, ordinal
 ), logged AS (
     INSERT INTO vernissage.events (event_key, user_id, artwork_key, kind, at, session_id, lease_id, value)
-    SELECT DISTINCT ON (event_key) event_key, user_id, artwork_key, kind, at, session_id, lease_id, value
-    FROM sent ORDER BY event_key, ordinal
+    SELECT event_key, user_id, artwork_key, kind, at, session_id, lease_id, value FROM counted
     ON CONFLICT DO NOTHING
     RETURNING event_key
 ), marked AS (
-    INSERT INTO vernissage.seen (user_id, artwork_key, seen_at)
-    SELECT user_id, artwork_key, min(at) FROM sent GROUP BY user_id, artwork_key
-    ON CONFLICT DO NOTHING
+    INSERT INTO vernissage.seen AS v (user_id, artwork_key, seen_at)
+    SELECT user_id, artwork_key, min(at) FROM counted GROUP BY user_id, artwork_key
+    ON CONFLICT (user_id, artwork_key) DO UPDATE SET loaded_by = NULL WHERE v.loaded_by IS NOT NULL
     RETURNING user_id, artwork_key
 ), hosted AS (
     INSERT INTO public.user_art_impressions (user_id, artwork_id, viewed_at)
     SELECT s.user_id, s.artwork_id, min(s.at) AT TIME ZONE 'UTC'
-    FROM sent AS s JOIN public.users AS u ON u.id = s.user_id
+    FROM counted AS s JOIN public.users AS u ON u.id = s.user_id
     WHERE s.artwork_known
     GROUP BY s.user_id, s.artwork_id
     ON CONFLICT DO NOTHING
@@ -187,25 +220,98 @@ WITH sent AS (
         host_rows = b.host_rows + excluded.host_rows, host_latest = greatest(b.host_latest, excluded.host_latest)
 ), shown AS (
     UPDATE vernissage.sessions AS o SET
-        held = ARRAY(SELECT h FROM unnest(o.held) AS h WHERE h <> ALL (d.keys)),
+        (held, passes, retired) = (
+            SELECT coalesce(array_agg(h.artwork_key ORDER BY h.place) FILTER (WHERE h.passes < %(most_passes)s), '{}'),
+                   coalesce(array_agg(h.passes ORDER BY h.place) FILTER (WHERE h.passes < %(most_passes)s), '{}'),
+                   o.retired || coalesce(array_agg(h.artwork_key) FILTER (WHERE h.passes >= %(most_passes)s), '{}')
+            FROM (SELECT g.artwork_key, g.place,
+                         (g.passes + (g.place < (SELECT max(p.place) FROM unnest(o.held) WITH ORDINALITY
+                                                 AS p (artwork_key, place) WHERE p.artwork_key = ANY (d.keys)))::integer
+                         )::smallint AS passes
+                  FROM unnest(o.held, o.passes) WITH ORDINALITY AS g (artwork_key, passes, place)
+                  WHERE g.artwork_key <> ALL (d.keys)) AS h),
         last_sign_at = CASE WHEN o.session_id = ANY (d.session_ids) THEN now() ELSE o.last_sign_at END,
         expires_at = CASE WHEN o.session_id = ANY (d.session_ids) AND o.expires_at > now()
             THEN greatest(o.expires_at,
                           now() + make_interval(secs => cardinality(o.held) * %(stretch_seconds)s + %(grace_seconds)s))
             ELSE o.expires_at END
     FROM (SELECT user_id, array_agg(artwork_key) AS keys, array_agg(coalesce(session_id, '')) AS session_ids
-          FROM sent GROUP BY user_id) AS d
+          FROM counted GROUP BY user_id) AS d
     WHERE o.user_id = d.user_id AND (o.held && d.keys OR o.session_id = ANY (d.session_ids))
 )
-SELECT s.ordinal, s.artwork_id, s.artwork_known, l.event_key IS NOT NULL AS logged,
+SELECT s.ordinal, s.artwork_id, s.artwork_known, s.repeated, s.allowed, l.event_key IS NOT NULL AS logged,
        m.artwork_key IS NOT NULL AS marked
 FROM sent AS s
 LEFT JOIN logged AS l USING (event_key)
 LEFT JOIN marked AS m ON m.user_id = s.user_id AND m.artwork_key = s.artwork_key
 ORDER BY s.ordinal;
 
+-- The leases of a replaced session (a page reload) pass over to its successor, with what it had only loaded.
+-- name: supersede
+WITH old AS (
+    SELECT held, passes, retired, expires_at, last_sign_at FROM vernissage.sessions
+    WHERE user_id = %(user_id)s AND session_id = %(supersedes)s AND session_id <> %(session_id)s AND expires_at > now()
+    FOR UPDATE
+), emptied AS (
+    UPDATE vernissage.sessions SET held = '{}', passes = '{}', expires_at = now()
+    WHERE user_id = %(user_id)s AND session_id = %(supersedes)s AND EXISTS (SELECT FROM old)
+), handed AS (
+    UPDATE vernissage.seen SET loaded_by = %(session_id)s
+    WHERE user_id = %(user_id)s AND loaded_by = %(supersedes)s AND EXISTS (SELECT FROM old)
+)
+INSERT INTO vernissage.sessions AS s (user_id, session_id, expires_at, last_sign_at, held, passes, retired)
+SELECT %(user_id)s, %(session_id)s, expires_at, last_sign_at, held, passes, retired FROM old
+ON CONFLICT (user_id, session_id) DO UPDATE SET
+    held = CASE WHEN s.expires_at > now() THEN s.held ELSE '{}' END || excluded.held,
+    passes = CASE WHEN s.expires_at > now() THEN s.passes ELSE '{}' END || excluded.passes,
+    retired = s.retired || excluded.retired,
+    expires_at = greatest(s.expires_at, excluded.expires_at);
+
+-- A sign of life: renews what is still live (what has expired is lost) and keeps the client's own counters.
+-- name: heartbeat
+WITH old AS (
+    SELECT client FROM vernissage.sessions WHERE user_id = %(user_id)s AND session_id = %(session_id)s
+), beaten AS (
+    UPDATE vernissage.sessions AS s SET
+        last_sign_at = now(), client = %(client)s,
+        expires_at = CASE WHEN s.expires_at > now() THEN greatest(s.expires_at,
+            now() + make_interval(secs => cardinality(s.held) * %(stretch_seconds)s + %(grace_seconds)s))
+            ELSE s.expires_at END
+    WHERE s.user_id = %(user_id)s AND s.session_id = %(session_id)s
+    RETURNING s.expires_at, s.held
+)
+SELECT b.expires_at > now() AS live, extract(epoch FROM b.expires_at - now())::float8 AS seconds, old.client,
+       ARRAY(SELECT k.artwork_id FROM unnest(b.held) WITH ORDINALITY AS h (artwork_key, place)
+             JOIN vernissage.artwork_keys AS k USING (artwork_key) ORDER BY h.place) AS held
+FROM beaten AS b, old;
+
+-- name: end_session
+UPDATE vernissage.sessions AS s SET held = '{}', passes = '{}', expires_at = least(s.expires_at, now())
+FROM (SELECT cardinality(o.held) AS held FROM vernissage.sessions AS o
+      WHERE o.user_id = %(user_id)s AND o.session_id = %(session_id)s AND o.expires_at > now()) AS b
+WHERE s.user_id = %(user_id)s AND s.session_id = %(session_id)s
+RETURNING b.held;
+
 -- name: known_users
 SELECT array_agg(u.id) FROM public.users AS u WHERE u.id = ANY(%(user_ids)s);
+
+-- Users whom the host has deleted since we served them; all their rows go (an artwork's seen marks stay).
+-- name: lock_erasure
+SELECT pg_try_advisory_xact_lock(hashtextextended('vernissage.erasure', 0));
+
+-- name: departed_users
+SELECT h.user_id FROM vernissage.hosted_users AS h
+WHERE NOT EXISTS (SELECT FROM public.users AS u WHERE u.id = h.user_id) LIMIT 1000;
+
+-- name: erase_users
+WITH gone AS (SELECT unnest(%(user_ids)s::text[]) AS user_id),
+     lists AS (DELETE FROM vernissage.served_lists AS t USING gone WHERE t.user_id = gone.user_id),
+     log AS (DELETE FROM vernissage.events AS t USING gone WHERE t.user_id = gone.user_id),
+     marks AS (DELETE FROM vernissage.seen AS t USING gone WHERE t.user_id = gone.user_id),
+     tabs AS (DELETE FROM vernissage.sessions AS t USING gone WHERE t.user_id = gone.user_id),
+     taken AS (DELETE FROM vernissage.absorbed AS t USING gone WHERE t.user_id = gone.user_id),
+     again AS (DELETE FROM vernissage.replays AS t USING gone WHERE t.user_id = gone.user_id)
+DELETE FROM vernissage.hosted_users AS t USING gone WHERE t.user_id = gone.user_id;
 
 -- Keys, models, audit ---------------------------------------------------------------------------------------------
 
@@ -230,8 +336,8 @@ FROM vernissage.live_models WHERE alias = %(alias)s;
 INSERT INTO vernissage.audit_log (actor, action, subject, detail)
 VALUES (%(actor)s, %(action)s, %(subject)s, %(detail)s);
 
--- name: pseudonym_secret
-SELECT value FROM vernissage.secrets WHERE name = 'pseudonym';
+-- name: installation_secret
+SELECT value FROM vernissage.secrets WHERE name = 'installation';
 
 -- Learning --------------------------------------------------------------------------------------------------------
 -- Read with COPY. Times are microseconds since 1970 in UTC; the host's clockless stamps mean UTC.
@@ -511,3 +617,23 @@ ON CONFLICT (user_id) DO UPDATE SET host_rows = excluded.host_rows, host_latest 
 -- name: world_analyze
 ANALYZE public.users, public.art_sessions, public.user_art_impressions, vernissage.artwork_keys, vernissage.seen,
         vernissage.events, vernissage.absorbed;
+
+-- Publishing ------------------------------------------------------------------------------------------------------
+
+-- name: lock_publishing
+SELECT pg_advisory_xact_lock(hashtextextended('vernissage.publish', 0));
+
+-- name: set_live_model
+INSERT INTO vernissage.live_models (alias, version, bundle_path, digest)
+VALUES (%(alias)s, %(version)s, %(bundle_path)s, %(digest)s)
+ON CONFLICT (alias) DO UPDATE SET
+    version = excluded.version, bundle_path = excluded.bundle_path, digest = excluded.digest, moved_at = now(),
+    refused_version = NULL, refused_reason = NULL, refused_at = NULL;
+
+-- name: refuse_model
+UPDATE vernissage.live_models SET refused_version = %(version)s, refused_reason = %(reason)s, refused_at = now()
+WHERE alias = %(alias)s;
+
+-- What happened to the models, oldest first.
+-- name: model_history
+SELECT action, subject FROM vernissage.audit_log WHERE action IN ('publish', 'rollback', 'refuse') ORDER BY entry_id;

@@ -6,7 +6,7 @@ The same records route the requests, check them and make the OpenAPI document, s
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from features.errors import DatabaseUnavailableError
 from features.identifiers import new_id
 from serving import telemetry
 from serving.api.problems import Problem, bad_field, respond
+from serving.keys import Key
 from serving.worker import Worker
 
 RETRY_SECONDS = 1
@@ -52,7 +53,7 @@ class Operation:
     query_type: type | None = None
     body_types: tuple[type, ...] = ()
     needs: Callable[[dict[str, Any]], type] | None = None  # which body type this body is, where there are several
-    problems: tuple[str, ...] = ()  # codes beyond the common ones
+    conflict: str | None = None  # the code of its 409, where it has one
 
     async def answer_to(self, request: Request, worker: Worker) -> Response:
         """Check, handle, encode, count and log one request."""
@@ -80,24 +81,27 @@ class Operation:
 
     async def _check(self, request: Request, worker: Worker, request_id: str) -> Call:
         """Key and scope first, then path, query and body."""
-        await self._authorise(request, worker)
+        caller = await self._authorise(request, worker)
         if self.path_type:
             _convert(request.path_params, self.path_type, strict=False)
         given = _parameters(request, self.query_type) if self.query_type else {}
         query = _convert(given, self.query_type, strict=False) if self.query_type else None
         body = await self._read_body(request, worker.settings.max_body_bytes) if self.body_types else None
+        _check_user(caller, request.path_params, query, body)
         return Call(worker, dict(request.path_params), query, body, request_id)
 
-    async def _authorise(self, request: Request, worker: Worker) -> None:
-        """The bearer's key must be live and carry the scope."""
+    async def _authorise(self, request: Request, worker: Worker) -> Key | None:
+        """Who calls: the bearer's key or token must be live and carry the scope. None where no key is needed."""
         if self.scope is None or not worker.settings.auth:
-            return
+            return None
         kind, _, token = request.headers.get("authorization", "").partition(" ")
+        if not token:  # a beacon cannot send headers
+            kind, token = "bearer", request.query_params.get("token", "")
         if kind.lower() != "bearer" or not token.strip():
             raise Problem(
                 401, "missing_key", "Send a key: `Authorization: Bearer <key>` (make one: `vernissage key create`)."
             )
-        key = await worker.keys.find(token.strip())
+        key = await worker.caller(token.strip())
         if key is None:
             raise Problem(401, "bad_key", "The key is unknown or revoked.")
         if not key.may(self.scope):
@@ -138,6 +142,22 @@ class Operation:
             fields["user"] = worker.pseudonym(user)
         log = telemetry.get_logger()
         (log.warning if failed else log.info)("request", **fields)
+
+
+def _check_user(caller: Key | None, *named: Any) -> None:
+    """A browser's token acts for its own user alone, wherever the request names one."""
+    if caller is None or caller.user_id is None:
+        return
+    if any(user_id != caller.user_id for part in named for user_id in _users_in(part)):
+        raise Problem(403, "wrong_user", "The token is for another user.")
+
+
+def _users_in(part: Any) -> list[str]:
+    """Every user id that a path, query or body names."""
+    if isinstance(part, Mapping):
+        return [part["user_id"]] if "user_id" in part else []
+    rows = [part, *getattr(part, "events", ()), *getattr(part, "claims", ())]
+    return [row.user_id for row in rows if hasattr(row, "user_id")]
 
 
 def _request_id(request: Request) -> str:

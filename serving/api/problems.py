@@ -42,6 +42,7 @@ TITLES = {
     403: "Scope needed",
     404: "Not found",
     405: "Method not allowed",
+    409: "Conflict",
     413: "Too large",
     500: "Internal error",
     503: "Not available",

@@ -36,6 +36,21 @@ class NextQuery(Struct):
     styles: Annotated[list[Label], Meta(max_length=100, description="comma separated; preferred, not required")] = []
     strict_styles: Annotated[bool, Meta(description="only artworks in one of `styles`")] = False
     exclude: Annotated[list[Id], Meta(max_length=1_000, description="comma separated artwork ids to leave out")] = []
+    supersedes: Annotated[
+        Label | None, Meta(description="the session that this one replaces (a page reload): its leases pass over")
+    ] = None
+
+
+class SessionPath(Struct):
+    """The path of a route about one session."""
+
+    session_id: Id
+
+
+class SessionQuery(Struct):
+    """Whose session it is."""
+
+    user_id: Id
 
 
 class Item(Struct, kw_only=True):
@@ -126,6 +141,78 @@ class RecordAnswer(Struct, kw_only=True):
     known: list[str]
     unknown: Annotated[list[str], Meta(description="artwork ids that the host does not hold; kept and never offered")]
     unknown_users: list[str]
+
+
+class TokenBody(Struct, kw_only=True):
+    """For whom a browser token is wanted."""
+
+    user_id: Id
+    seconds: Annotated[int, Meta(ge=1, le=86_400, description="how long it lives")] = 3_600
+
+
+class TokenAnswer(Struct, kw_only=True):
+    """A token for one user, to be sent as a bearer token by that user's browser."""
+
+    token: str
+    user_id: str
+    seconds: int
+
+
+class ClaimBody(Struct, kw_only=True):
+    """One artwork about to be drawn."""
+
+    user_id: Id
+    session_id: Label
+    lease_id: UUID
+    artwork_id: Id
+    claim_id: Annotated[Id, Meta(description="made by the client; the same id again gets the same answer")]
+
+
+class ClaimListBody(Struct):
+    """Several claims of one user and session, to claim ahead."""
+
+    claims: Annotated[list[ClaimBody], Meta(min_length=1, max_length=20)]
+
+
+class Claim(Struct, kw_only=True):
+    """How one claim ended."""
+
+    claim_id: str
+    artwork_id: str
+    status: Literal["claimed", "lease_lost"]
+
+
+class ClaimAnswer(Struct, kw_only=True):
+    """How the claims ended; a single claim that is lost is answered 409 instead."""
+
+    claims: list[Claim]
+
+
+Counter = Annotated[int, Meta(ge=0, le=2**53)]
+
+
+class HeartbeatBody(Struct, kw_only=True):
+    """A sign of life, with the client's own counters since its page was loaded."""
+
+    user_id: Id
+    flush_successes: Counter = 0
+    flush_failures: Counter = 0
+    pending: Counter = 0
+    late_draws: Counter = 0
+
+
+class HeartbeatAnswer(Struct, kw_only=True):
+    """What the session still holds."""
+
+    live: Annotated[bool, Meta(description="false: the leases are lost; ask for artworks again")]
+    seconds_left: float
+    held: Annotated[list[str], Meta(description="artwork ids on lease and not shown yet")]
+
+
+class EndAnswer(Struct, kw_only=True):
+    """What an ended session gave back."""
+
+    returned: int
 
 
 class CoverageAnswer(Struct, kw_only=True):

@@ -127,6 +127,8 @@ def _load_all(paths: list[Path], rejects: Path | None, load: Load) -> None:
                 task = bar.add_task(escape(path.name), total=None)
                 summary = load(connection, path, _reporter(bar, task))
             Console().print(_table(path, summary))
+            if summary.rejects_path:
+                typer.echo(f"rejected rows: {summary.rejects_path}")
 
 
 def _bar() -> Progress:
@@ -151,8 +153,6 @@ def _table(path: Path, summary: ImportSummary) -> Table:
     table.add_row("new", f"{summary.new:,}")
     table.add_row("known or doubled", f"{summary.known:,}")
     table.add_row("rejected", f"{summary.rejected:,}")
-    if summary.rejects_path:
-        table.add_row("rejects in", escape(str(summary.rejects_path)))
     table.add_row("users made", f"{summary.users:,}")
     table.add_row("artworks made", f"{summary.artworks:,}")
     if summary.broken_dna:

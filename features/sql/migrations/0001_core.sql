@@ -108,9 +108,9 @@ CREATE TRIGGER audit_log_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audi
 CREATE TRIGGER served_lists_immutable BEFORE UPDATE ON served_lists
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
--- The secret that turns user ids into pseudonyms in logs; one per installation.
+-- One secret per installation: pseudonyms of users in logs, signatures of browser tokens.
 CREATE TABLE secrets (
     name  text PRIMARY KEY,
     value text NOT NULL
 );
-INSERT INTO secrets VALUES ('pseudonym', gen_random_uuid()::text || gen_random_uuid()::text);
+INSERT INTO secrets VALUES ('installation', gen_random_uuid()::text || gen_random_uuid()::text);

@@ -1,0 +1,68 @@
+"""A few made-up users' scores that travel inside a bundle, so that whoever loads it can see that it still scores so.
+
+Probes are drawn from a seed; nothing about real users is in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from features.errors import BadBundleError
+from serving.bundle import PROBE_TOLERANCE, Bundle
+from serving.rankers import make_factor_ranker
+
+PROBES = 8
+SIGNALS = 5
+CANDIDATES = 100
+
+
+def make_probes(bundle: Bundle) -> dict[str, np.ndarray]:
+    """Arrays probe_rows and probe_weights (p, s), probe_candidates (c,), probe_scores (p, c); none for content.
+
+    The last probe's weights are 0: a user without signals, scored by the prior.
+    """
+    if bundle.manifest.kind == "content":
+        return {}
+    draw = np.random.default_rng(0)
+    count = len(bundle.arrays["artwork_ids"])
+    rows = np.stack([draw.permutation(count)[:SIGNALS] for _ in range(PROBES)]).astype(np.int32)
+    weights = draw.uniform(0.5, 2.0, rows.shape).astype(np.float32)
+    weights[-1] = 0.0
+    given = {
+        "probe_rows": rows,
+        "probe_weights": weights,
+        "probe_candidates": draw.permutation(count)[:CANDIDATES].astype(np.int32),
+    }
+    return {**given, "probe_scores": _score(bundle, given)}
+
+
+def check_probes(bundle: Bundle, path: Path) -> None:
+    """Raise BadBundleError when the bundle no longer scores as it did when it was trained."""
+    if bundle.manifest.kind == "content":
+        return
+    if "probe_scores" not in bundle.arrays:
+        raise BadBundleError(path=path, reason="it holds no probes to compare scores with")
+    expected = bundle.arrays["probe_scores"]
+    found = _score_safely(bundle, path)
+    worst = float(np.abs(found - expected).max()) / max(float(np.abs(expected).max()), 1e-30)
+    if not worst <= PROBE_TOLERANCE:
+        raise BadBundleError(path=path, reason=f"its scores differ from training's by {worst:.2g} of the largest")
+
+
+def _score_safely(bundle: Bundle, path: Path) -> np.ndarray:
+    """The probes' scores now; whatever a malformed bundle trips over makes it a bad bundle."""
+    try:
+        return _score(bundle, bundle.arrays)
+    except (KeyError, ValueError, IndexError, TypeError, ArithmeticError) as error:
+        reason = f"it cannot score: {type(error).__name__}: {error}"
+        raise BadBundleError(path=path, reason=reason) from error
+
+
+def _score(bundle: Bundle, given: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Scores (p, c) by the ranker that serves."""
+    ranker = make_factor_ranker(bundle)
+    pairs = zip(given["probe_rows"], given["probe_weights"], strict=True)
+    return np.stack([ranker.score(rows, weights, given["probe_candidates"]) for rows, weights in pairs])

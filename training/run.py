@@ -1,0 +1,113 @@
+"""One training run: snapshot, split, fit and judge, fit again on everything, register. Publishing is training.publish.
+
+The judged model saw the training side of the split only; the registered one is fitted on all signals with the same
+settings. With too few users nothing is learnt, and the bundle says so: content and heuristics only.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import msgspec
+import psycopg
+
+from features.errors import TooLittleDataError
+from features.settings import Settings
+from serving import bundle as bundles
+from serving.bundle import Bundle
+from training import content, tracking
+from training.dataset import Snapshot, Split, split, take_snapshot
+from training.evaluate import Rules, judge
+from training.learner import Learner, learn
+from training.probes import make_probes
+
+Step = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A registered version; ``too_little`` says why nothing was learnt, where nothing was."""
+
+    version: str
+    model: str
+    snapshot: Snapshot
+    split: str
+    metrics: dict[str, float] = field(default_factory=dict)
+    too_little: str = ""
+
+
+def train(
+    learner: Learner, settings: Settings, connection: psycopg.Connection, *, seed: int = 0, on_step: Step = print
+) -> Trained:
+    """Train, judge and register. ``on_step`` is told what happens. Raises TrackingError when the registry is away."""
+    on_step("reading signals")
+    snapshot = take_snapshot(connection, settings.half_life_days)
+    try:
+        require_enough(learner, snapshot, settings.min_training_users)
+    except TooLittleDataError as error:
+        bundle = make_bundle(content.make_learner(), snapshot, "none", {})
+        return _register(bundle, snapshot, settings, {}, too_little=str(error))
+    started = time.monotonic()
+    halves = split(snapshot, seed)
+    on_step(f"judging {learner.name} on {halves.test_users:,} users")
+    metrics = judge_on(learner, snapshot, halves, rules_of(settings, seed))
+    on_step(f"fitting {learner.name} on {snapshot.users:,} users and {snapshot.artworks:,} artworks")
+    bundle = make_bundle(learner, snapshot, halves.kind, metrics)
+    on_step("registering")
+    return _register(bundle, snapshot, settings, {"training_seconds": time.monotonic() - started})
+
+
+def require_enough(learner: Learner, snapshot: Snapshot, least_users: int) -> None:
+    """Raise TooLittleDataError where a collaborative model would learn one person's history by heart."""
+    if snapshot.users < least_users:
+        raise TooLittleDataError(
+            model=learner.name, users=snapshot.users, interactions=snapshot.signals.height, min_users=least_users
+        )
+
+
+def judge_on(learner: Learner, snapshot: Snapshot, halves: Split, rules: Rules) -> dict[str, float]:
+    """Fit on one side of the split and judge on the other."""
+    judged = learn(learner, halves.train, snapshot=snapshot.digest, half_life_days=snapshot.half_life_days)
+    return judge(judged, halves.train, halves.test, rules)
+
+
+def rules_of(settings: Settings, seed: int) -> Rules:
+    """Judge as requests are answered."""
+    return Rules(most_users=settings.judged_users, signals_per_user=settings.signals_per_user, seed=seed)
+
+
+def make_bundle(learner: Learner, snapshot: Snapshot, split_kind: str, metrics: dict[str, float]) -> Bundle:
+    """Fit on the whole snapshot and say in the manifest what it is made of; only `created_at` depends on the clock."""
+    fitted = learn(learner, snapshot.signals, snapshot=snapshot.digest, half_life_days=snapshot.half_life_days)
+    about = {
+        "users": snapshot.users,
+        "artworks": snapshot.artworks,
+        "signals": snapshot.signals.height,
+        "votes_left_out": snapshot.votes_left_out,
+        "data_until": snapshot.newest,
+        "split": split_kind,
+    }
+    manifest = msgspec.structs.replace(fitted.manifest, params={**fitted.manifest.params, **about}, metrics=metrics)
+    return replace(fitted, manifest=manifest, arrays={**fitted.arrays, **make_probes(fitted)})
+
+
+def _register(
+    bundle: Bundle, snapshot: Snapshot, settings: Settings, timings: dict[str, float], too_little: str = ""
+) -> Trained:
+    """Save the bundle and make it a version, in one MLflow run."""
+    manifest = bundle.manifest
+    with tempfile.TemporaryDirectory(prefix="vernissage-") as scratch:
+        bundles.save(Path(scratch), manifest, bundle.arrays)
+        version = tracking.log_run(
+            settings,
+            name=manifest.model,
+            params={**manifest.params, "half_life_days": manifest.half_life_days},
+            metrics={**manifest.metrics, **timings},
+            tags={"model": manifest.model, "snapshot": manifest.snapshot, "split": manifest.params["split"]},
+            bundle_folder=Path(scratch),
+        )
+    return Trained(version, manifest.model, snapshot, manifest.params["split"], manifest.metrics, too_little)
