@@ -2,26 +2,41 @@
 
 Queries live in sql/queries.sql under `-- name:` lines. Every connection runs in UTC, and nothing needs a
 session-level lock or setting to be correct, so that a transaction pooler may sit in between.
+
+Every wait for the database ends, also over a line that swallows what is sent and never answers: a transaction has a
+time limit, and a connection whose wait was cut short is closed, never used again.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import math
 import re
 from collections.abc import AsyncIterator, Iterator
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
+from psycopg.abc import PQGen
+from psycopg.rows import TupleRow
+from psycopg.waiting import wait_async
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from features.errors import DatabaseUnavailableError
 from features.settings import Settings
 
+T = TypeVar("T")
+
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
-UNREACHABLE = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
+UNREACHABLE = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    PoolTimeout,
+)
 
 
 @cache
@@ -60,37 +75,84 @@ def connect(url: str, *, autocommit: bool = False) -> Iterator[psycopg.Connectio
         yield connection
 
 
+class Connection(psycopg.AsyncConnection[TupleRow]):
+    """A connection that closes at once when a wait for the server is cancelled.
+
+    psycopg would first ask the server to cancel, and wait for its word: ten more seconds over a dead line.
+    """
+
+    async def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:  # noqa: ASYNC109 - psycopg's own signature
+        """What ``gen`` returns in the end."""
+        try:
+            return await wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout)
+        except asyncio.CancelledError:
+            self.pgconn.finish()
+            raise
+
+
+class Pool(AsyncConnectionPool):
+    """A pool that limits how long a connection may be had, from asking for it to the end of its commit."""
+
+    def __init__(self, url: str, *, seconds: float, **options: Any) -> None:
+        super().__init__(url, connection_class=Connection, **options)
+        self._seconds = seconds
+
+    @contextlib.asynccontextmanager
+    async def connection(self, timeout: float | None = None) -> AsyncIterator[psycopg.AsyncConnection[TupleRow]]:  # noqa: ASYNC109 - the pool's own signature
+        """Like the pool's own. Raises TimeoutError when the limit is over; the connection is closed then."""
+        async with asyncio.timeout(self._seconds), super().connection(timeout) as connection:
+            try:
+                yield connection
+            except asyncio.CancelledError:
+                await connection.close()  # before the rollback, which over a dead line would never end
+                raise
+
+
 def make_pool(url: str, settings: Settings) -> AsyncConnectionPool:
-    """A pool for one worker, not yet opened; its connections are in UTC and bounded in statement time."""
+    """A pool for one worker, not yet opened; its connections are in UTC and bounded in every time they may take."""
 
     async def configure(connection: psycopg.AsyncConnection) -> None:
-        await connection.execute(
-            f"SET TIME ZONE 'UTC'; SET statement_timeout = {settings.statement_timeout_ms}; SET jit = off"
-        )
-        await connection.commit()
+        async with asyncio.timeout(settings.database_wait_seconds):
+            await connection.execute(query("configure_connection", **_limits(settings)))
+            await connection.commit()
 
-    return AsyncConnectionPool(
+    async def check(connection: psycopg.AsyncConnection) -> None:
+        async with asyncio.timeout(settings.database_wait_seconds / 2):  # leaves time for another connection
+            await AsyncConnectionPool.check_connection(connection)
+
+    return Pool(
         url,
+        seconds=settings.transaction_seconds,
         min_size=settings.pool_min,
         max_size=max(settings.pool_min, settings.pool_max),
         timeout=settings.database_wait_seconds,
-        reconnect_timeout=60,
+        reconnect_timeout=settings.database_wait_seconds,  # whoever asks next tries anew, without its growing pauses
         configure=configure,
-        check=AsyncConnectionPool.check_connection,
-        kwargs={"connect_timeout": 5, "application_name": "vernissage"},
+        check=check,
+        kwargs={"connect_timeout": math.ceil(settings.database_wait_seconds), "application_name": "vernissage"},
         open=False,
     )
+
+
+def _limits(settings: Settings) -> dict[str, str]:
+    """What the server itself ends: a long statement, and a transaction whose client is gone without its knowledge."""
+    return {
+        "statement_ms": str(settings.statement_timeout_ms),
+        "idle_ms": str(math.ceil(settings.transaction_seconds * 1000)),
+    }
 
 
 @contextlib.asynccontextmanager
 async def transaction(pool: AsyncConnectionPool) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
     """A connection from the pool; commits at the end, rolls back on error.
 
-    Raises DatabaseUnavailableError when the database is away, be it before or in the middle.
+    Raises DatabaseUnavailableError when the database is away, be it before or in the middle, or does not answer.
     """
     try:
         async with pool.connection() as connection:
             yield connection
+    except TimeoutError as error:
+        raise DatabaseUnavailableError(reason="it does not answer in time") from error
     except UNREACHABLE as error:
         raise DatabaseUnavailableError(reason=_first_line(error)) from error
 

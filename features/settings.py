@@ -44,6 +44,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pool_max: Count = 8
     statement_timeout_ms: Count = 5_000
     database_wait_seconds: Positive = 2.0  # how long a request waits for a connection
+    transaction_seconds: Positive = 6.0  # how long a transaction may take in all; more than one statement may
 
     # Ranking
     rank_deadline_ms: Positive = 50.0  # then the next rung answers

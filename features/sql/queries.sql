@@ -1,5 +1,11 @@
 -- The queries of features/ and serving/. `{…}` is filled with introspected column lists (features.host).
 
+-- name: configure_connection
+SET TIME ZONE 'UTC';
+SET jit = off;
+SET statement_timeout = {statement_ms};
+SET idle_in_transaction_session_timeout = {idle_ms};
+
 -- name: host_columns
 SELECT table_name::text, column_name::text FROM information_schema.columns WHERE table_schema = 'public';
 

@@ -110,6 +110,7 @@ class Operation:
                 "wrong_scope",
                 f"This route needs the scope {self.scope}; the key has {', '.join(sorted(key.scopes))}.",
             )
+        return key
 
     async def _read_body(self, request: Request, most: int) -> Any:
         """The JSON body as one of the operation's types, whatever the content type says (beacons send text)."""

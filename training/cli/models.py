@@ -143,16 +143,15 @@ def _sentence(trained: Trained, *, published: bool) -> str:
 
 def _table(found: list[Version], live: str | None) -> Table:
     """The versions as a table."""
-    table = Table("version", "model", "created (UTC)", *SHOWN.values(), "split", "aliases", "live")
+    table = Table("version", "model", "created (UTC)", *SHOWN.values(), "state", box=None)
     for version in found:
+        state = [*version.aliases, *(["live"] if version.number == live else [])]
         table.add_row(
             version.number,
             escape(version.model),
             _minutes(version.created_at),
             *(f"{version.metrics[name]:.3f}" if name in version.metrics else "" for name in SHOWN),
-            escape(version.tags.get("split", "")),
-            escape(", ".join(version.aliases)),
-            "live" if version.number == live else "",
+            escape(", ".join(state)),
         )
     return table
 
