@@ -40,6 +40,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     key_cache_seconds: Positive = 5.0  # how long a revoked key may still work
     log_sample: Share = 0.1  # share of successful requests that are logged
     max_body_bytes: Count = 4 * 1024 * 1024
+    body_wait_seconds: Positive = 30.0  # how long a client may take to send it
     pool_min: Count = 2  # database connections per worker
     pool_max: Count = 8
     statement_timeout_ms: Count = 5_000
@@ -52,6 +53,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     signals_per_user: Count = 200  # latest signals folded in
     recent_likes: Count = 20  # artworks the content rung is near to
     seconds_per_artwork: Positive = 60.0
+
+    # Prefetch
+    session_alpha: Positive = 1.2  # beta-geometric prior of a session's length: a few stop at once, some go on for long
+    session_beta: Positive = 12.0
+    artwork_bytes: Count = 250_000  # of an image whose size is not known
+    resign_hook: str = ""  # "package.module:function" that maps (artwork id, image URL) to a freshly signed URL
 
     # Leases, in seconds (definitions of a lease: README, "Never the same one twice")
     lease_first_seconds: Positive = 60.0  # until a session's first sign of life

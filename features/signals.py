@@ -130,7 +130,7 @@ def _weights(events: pl.DataFrame, half_life_days: float, until: datetime | None
     columns = events.select(
         value=pl.col("value").fill_null(float("nan")),
         typical=dwell.median().over("user_id").fill_null(1.0),
-        age=(pl.lit(newest) - pl.col("at")).dt.total_microseconds() / 86_400e6,
+        age=(pl.lit(newest, pl.Datetime("us", "UTC")) - pl.col("at")).dt.total_microseconds() / 86_400e6,
     )
     value, typical, age = (columns[name].cast(pl.Float32).to_numpy() for name in ("value", "typical", "age"))
     return pl.Series(weigh(kinds, value, age, typical, half_life_days)).cast(pl.Float64)

@@ -89,7 +89,7 @@ def _read_manifest(folder: Path) -> Manifest:
         return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
     except OSError as error:
         raise BadBundleError(path=folder, reason=f"{MANIFEST} cannot be read: {error.strerror}") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadBundleError(path=folder, reason=f"{MANIFEST} is not a manifest: {error}") from error
 
 
@@ -98,7 +98,7 @@ def _read_npz(folder: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(folder / ARRAYS, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile) as error:
         raise BadBundleError(path=folder, reason=f"{ARRAYS} cannot be read: {error}") from error
     for array in arrays.values():
         array.setflags(write=False)
@@ -112,14 +112,16 @@ def _check_arrays(folder: Path, manifest: Manifest, arrays: Mapping[str, np.ndar
     for name in ("artwork_ids", "factors", "prior"):
         if name not in arrays:
             raise BadBundleError(path=folder, reason=f"the array {name} is missing")
-    count = len(arrays["artwork_ids"])
-    if count == 0 or len(np.unique(arrays["artwork_ids"])) != count:
-        raise BadBundleError(path=folder, reason="artwork_ids must be distinct and not empty")
+    count = arrays["artwork_ids"].size
+    if arrays["artwork_ids"].shape != (count,) or count == 0 or len(np.unique(arrays["artwork_ids"])) != count:
+        raise BadBundleError(path=folder, reason="artwork_ids must be a row of distinct ids and not empty")
     if manifest.fold_in == "nonnegative" and not {"projection", "gram"} <= set(arrays):
         raise BadBundleError(path=folder, reason="a non-negative fold-in needs the arrays projection and gram")
-    for name in ("factors", "prior", "projection"):
-        if name in arrays and len(arrays[name]) != count:
-            raise BadBundleError(path=folder, reason=f"{name} has {len(arrays[name])} rows, artwork_ids {count}")
+    width = arrays["factors"].shape[-1] if arrays["factors"].ndim else 0
+    shapes = {"factors": (count, width), "prior": (count,), "projection": (count, width), "gram": (width, width)}
+    for name, shape in shapes.items():
+        if name in arrays and arrays[name].shape != shape:
+            raise BadBundleError(path=folder, reason=f"{name} has the shape {arrays[name].shape}, not {shape}")
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise BadBundleError(path=folder, reason=f"{name} holds NaN or infinity")

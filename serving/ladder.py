@@ -50,7 +50,7 @@ class Ranking:
 
 
 def climb(evidence: Evidence) -> Ranking:
-    """Put every candidate on its rung and sort: by rung, then by that rung's score, then by row."""
+    """Put every candidate on its rung and sort: by rung, asked styles first, by that rung's score, by row."""
     scores = evidence.heuristic.copy()
     rungs = np.full(len(evidence.rows), ANYTHING, dtype=np.int8)
     relevant = np.zeros(len(evidence.rows), dtype=bool)
@@ -65,7 +65,7 @@ def climb(evidence: Evidence) -> Ranking:
         _place(rungs, scores, rungs == ANYTHING, ANYTHING, model)
         relevant |= fits
     rungs[relevant & ~evidence.asked] = RELAXED
-    order = np.lexsort((evidence.rows, -scores, rungs))
+    order = np.lexsort((evidence.rows, -scores, ~evidence.asked, rungs))
     return Ranking(evidence.rows[order], scores[order], rungs[order])
 
 

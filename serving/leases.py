@@ -70,6 +70,7 @@ class ListRow:
     candidate_hash: int
     candidate_size: int
     excluded: dict[str, int]
+    rank_traded: float  # mean ranks given up for smoothness; for the answer only
 
 
 class Leases:

@@ -59,13 +59,19 @@ class Live:
         self._read_at = 0.0  # of the last full reading, monotonic seconds
         self._checked_at = 0.0  # of the last comparison
         self._digest = ""
-        self._refused = ""
-        self._noted_refusal: tuple[str, datetime] | None = None
+        self._refused = ""  # digest of the row's bundle when it is broken
+        self._broken: str | None = None  # what is wrong with it
+        self._noted: tuple[str, datetime] | None = None  # the watcher's refusal
+        self._noted_reason: str | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self.view = View(pool_snapshot.empty(), None)
         self.moved_at: datetime | None = None
-        self.refusal: str | None = None
         self.ready = asyncio.Event()
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the newest bundle does not serve; None when it does."""
+        return self._broken or self._noted_reason
 
     async def start(self) -> None:
         """Read pool and model once (as far as the database answers) and keep them fresh from then on."""
@@ -111,6 +117,7 @@ class Live:
             return
         self._note_refusal(row["refused_version"], row["refused_reason"], row["refused_at"])
         if row["digest"] == self._digest:
+            self._refused, self._broken = "", None  # as after a rollback from a broken one
             return
         await self._load(Path(row["bundle_path"]), row["digest"], row["version"], row["moved_at"])
 
@@ -120,29 +127,22 @@ class Live:
             bundle, ranker = await asyncio.to_thread(_load_ranker, folder, digest)
         except BadBundleError as error:
             if self._refused != digest:
-                self._refused = digest
-                self._refuse(version, str(error))
+                self._refused, self._broken = digest, _refuse(version, str(error))
             return
         catalogue = self.view.catalogue
         self.view = View(catalogue, _align(bundle, ranker, catalogue, None))
-        self.moved_at, self.refusal = moved_at, None
-        self._digest, self._refused = digest, ""
+        self.moved_at = moved_at
+        self._digest, self._refused, self._broken = digest, "", None
         telemetry.BUNDLES.labels("loaded").inc()
         telemetry.MODEL_MOVED.set(moved_at.timestamp())
         telemetry.get_logger().info("bundle loaded", model=bundle.label, digest=bundle.digest[:12])
 
     def _note_refusal(self, version: str | None, reason: str | None, at: datetime | None) -> None:
-        """Count and log each refusal by the watcher once."""
-        if version is None or at is None or self._noted_refusal == (version, at):
-            return
-        self._noted_refusal = (version, at)
-        self._refuse(version, reason or "")
-
-    def _refuse(self, version: str, reason: str) -> None:
-        """The old bundle goes on; a metric and a line say so."""
-        self.refusal = f"version {version}: {reason}"
-        telemetry.BUNDLES.labels("refused").inc()
-        telemetry.get_logger().error("bundle refused, the old one keeps serving", version=version, reason=reason)
+        """Count and log each refusal by the watcher once; none in the row: it is over."""
+        if version is None or at is None:
+            self._noted, self._noted_reason = None, None
+        elif self._noted != (version, at):
+            self._noted, self._noted_reason = (version, at), _refuse(version, reason or "")
 
     def _show(self, catalogue: Catalogue, model: Model | None) -> None:
         """Swap in a new snapshot, with the model's rows extended to it."""
@@ -166,6 +166,13 @@ class Live:
         except Exception:  # noqa: BLE001 - a loop that dies silently would freeze pool and model for ever
             telemetry.BACKGROUND_ERRORS.labels(name).inc()
             telemetry.get_logger().exception("background task failed", task=name)
+
+
+def _refuse(version: str, reason: str) -> str:
+    """A metric and a line for a refusal, and how it is named; whatever served goes on."""
+    telemetry.BUNDLES.labels("refused").inc()
+    telemetry.get_logger().error("bundle refused, the old one keeps serving", version=version, reason=reason)
+    return f"version {version}: {reason}"
 
 
 def _load_ranker(folder: Path, digest: str) -> tuple[Bundle, FactorRanker | None]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 from scipy.optimize import nnls
 
-from features.errors import CannotScoreError
+from features.errors import BadBundleError, CannotScoreError
 from features.signals import Floats
 from serving.bundle import Bundle
 
@@ -98,10 +98,13 @@ class ContentRanker:
 
 
 def make_factor_ranker(bundle: Bundle) -> FactorRanker:
-    """The ranker of a bundle of kind "factors"."""
+    """The ranker of a bundle of kind "factors". Raises BadBundleError when its gram matrix is not one."""
     ids = bundle.arrays["artwork_ids"]
     gram = bundle.arrays.get("gram")
-    cholesky = None if bundle.manifest.fold_in == "constant" or gram is None else _cholesky(gram)
+    try:
+        cholesky = None if bundle.manifest.fold_in == "constant" or gram is None else _cholesky(gram)
+    except np.linalg.LinAlgError as error:
+        raise BadBundleError(path=bundle.label, reason=f"gram is no gram matrix: {error}") from error
     return FactorRanker(bundle, {str(artwork_id): row for row, artwork_id in enumerate(ids)}, cholesky)
 
 

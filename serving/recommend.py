@@ -26,6 +26,7 @@ from serving import heuristic, ladder, telemetry
 from serving.ladder import Evidence, Mask, Ranking, ShortReason
 from serving.leases import Leases, ListRow, UserState
 from serving.live import Live, Model, View
+from serving.prefetch import rank_traded, smooth
 from serving.rankers import ContentRanker, Rows
 
 T = TypeVar("T")
@@ -48,6 +49,7 @@ class Ask:
     styles: tuple[str, ...] = ()
     strict_styles: bool = False
     exclude: tuple[str, ...] = ()
+    smooth: bool = False  # neighbours in content follow each other, within a few ranks
     supersedes: str | None = None  # the session that this one replaces: its leases pass over
 
 
@@ -63,6 +65,7 @@ class Answer:
     reason: ShortReason | None  # of the shortfall: exhausted, all_leased, filtered, degraded; None for a full list
     unseen_total: int  # eligible artworks the user has not seen, this list and leased ones included
     repeats: uuid.UUID | None
+    rank_traded: float  # mean ranks given up for smoothness
     retry_after: float | None  # seconds
 
 
@@ -104,6 +107,7 @@ class Recommender:
             reason=(row.reason or "degraded") if len(artworks) < ask.limit else None,
             unseen_total=candidates.unseen_total,
             repeats=repeats,
+            rank_traded=row.rank_traded,
             retry_after=_retry_after(row, state, self._settings),
         )
 
@@ -265,7 +269,12 @@ def _list_row(
     held[catalogue.rows(state.held)] = True
     wanted = ranking.rungs != ladder.RELAXED if ask.styles else np.ones(len(ranking.rows), bool)
     first = held[ranking.rows] & wanted
-    order = np.concatenate([np.flatnonzero(first), np.flatnonzero(~first)])[: ask.limit + SPARES]
+    again = np.flatnonzero(first)
+    again = again[np.argsort(_places(catalogue.rows(state.held), ranking.rows[again]))]
+    fresh = np.flatnonzero(~first)[: max(ask.limit + SPARES - len(again), 0)]
+    wish = max(ask.limit - len(again), 0) if ask.smooth else 0
+    turned = smooth(catalogue.vectors[ranking.rows[fresh[:wish]]])
+    order = np.concatenate([again, fresh[:wish][turned], fresh[wish:]])[: ask.limit + SPARES]
     keys = catalogue.keys[ranking.rows[order]]
     repeats = state.last_list if first.any() else None
     row = ListRow(
@@ -287,8 +296,15 @@ def _list_row(
         candidate_hash=_hash(catalogue.keys[candidates.rows]),
         candidate_size=len(candidates.rows),
         excluded=candidates.excluded,
+        rank_traded=rank_traded(turned),
     )
     return row, repeats
+
+
+def _places(held: Rows, rows: Rows) -> Rows:
+    """The place of each of ``rows`` in the order of offering."""
+    place = {int(row): index for index, row in enumerate(held)}
+    return np.array([place[int(row)] for row in rows], dtype=np.int32)
 
 
 def _reason(ask: Ask, candidates: Candidates) -> ShortReason | None:

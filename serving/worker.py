@@ -6,6 +6,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 
+import numpy as np
 from psycopg_pool import AsyncConnectionPool
 
 from features.coverage import Coverage
@@ -17,9 +18,11 @@ from serving import telemetry, tokens
 from serving.impressions import Impressions
 from serving.keys import Key, KeyRing
 from serving.leases import Leases
+from serving.library import Library
 from serving.live import Live
 from serving.recommend import Ask, Recommender, choose_candidates
 from serving.sessions import Sessions
+from serving.signing import load_hook
 
 RETRY_SECONDS = 0.5
 
@@ -34,6 +37,7 @@ class Parts:
     recommender: Recommender
     impressions: Impressions
     sessions: Sessions
+    library: Library
     secret: str  # the installation's own: pseudonyms in logs, signatures of tokens
 
 
@@ -44,6 +48,7 @@ class Worker:
         self.settings = settings
         self.pool: AsyncConnectionPool = make_pool(database_url, settings)
         self.keys = KeyRing(self.pool, settings.key_cache_seconds)
+        self.resign = load_hook(settings.resign_hook)
         self._parts: Parts | None = None
         self._preparing: asyncio.Task[None] | None = None
 
@@ -96,7 +101,8 @@ class Worker:
         catalogue = parts.live.view.catalogue
         candidates = choose_candidates(catalogue, state, Ask(user_id, "", 1))
         eligible_seen = candidates.eligible - candidates.unseen_total
-        leased = candidates.excluded["leased"] + len(catalogue.rows(state.held))
+        held = int(np.isin(candidates.rows, catalogue.rows(state.held)).sum())  # those that left the pool do not count
+        leased = candidates.excluded["leased"] + held
         return Coverage(candidates.eligible, eligible_seen, leased, self.settings.seconds_per_artwork)
 
     async def database_answers(self) -> float | None:
@@ -126,6 +132,7 @@ class Worker:
             recommender=Recommender(leases, live, self.settings),
             impressions=Impressions(self.pool, host, self.settings),
             sessions=Sessions(self.pool, self.settings),
+            library=Library(self.pool, host),
             secret=row[0] if row else "",
         )
 

@@ -20,7 +20,7 @@ import struct
 import threading
 from collections.abc import Coroutine
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -63,7 +63,7 @@ class Proxy:
         self._port = self._do(self._listen())
         self.url = make_conninfo(database_url, host=LOOPBACK, port=self._port)
 
-    def __enter__(self) -> Proxy:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

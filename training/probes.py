@@ -45,20 +45,20 @@ def check_probes(bundle: Bundle, path: Path) -> None:
         return
     if "probe_scores" not in bundle.arrays:
         raise BadBundleError(path=path, reason="it holds no probes to compare scores with")
-    expected = bundle.arrays["probe_scores"]
-    found = _score_safely(bundle, path)
-    worst = float(np.abs(found - expected).max()) / max(float(np.abs(expected).max()), 1e-30)
-    if not worst <= PROBE_TOLERANCE:
+    try:
+        worst = _worst_difference(bundle)
+    except (KeyError, ValueError, IndexError, TypeError, ArithmeticError) as error:
+        reason = f"it cannot score its probes: {type(error).__name__}: {error}"
+        raise BadBundleError(path=path, reason=reason) from error
+    if not worst <= PROBE_TOLERANCE:  # NaN is no agreement either
         raise BadBundleError(path=path, reason=f"its scores differ from training's by {worst:.2g} of the largest")
 
 
-def _score_safely(bundle: Bundle, path: Path) -> np.ndarray:
-    """The probes' scores now; whatever a malformed bundle trips over makes it a bad bundle."""
-    try:
-        return _score(bundle, bundle.arrays)
-    except (KeyError, ValueError, IndexError, TypeError, ArithmeticError) as error:
-        reason = f"it cannot score: {type(error).__name__}: {error}"
-        raise BadBundleError(path=path, reason=reason) from error
+def _worst_difference(bundle: Bundle) -> float:
+    """The greatest difference between the scores now and then, as a share of the greatest score."""
+    expected = bundle.arrays["probe_scores"]
+    found = _score(bundle, bundle.arrays)
+    return float(np.abs(found - expected).max()) / max(float(np.abs(expected).max()), 1e-30)
 
 
 def _score(bundle: Bundle, given: Mapping[str, np.ndarray]) -> np.ndarray:

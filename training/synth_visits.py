@@ -107,7 +107,8 @@ def _plan_visits(recipe: Recipe, rng: Generator, users: Users, artworks: Artwork
     slots: list[Times] = [np.empty(0, dtype=np.int64)]
     idles: list[Flags] = [np.empty(0, dtype=bool)]
     for user in np.flatnonzero(wanted):
-        mean = max(float(users.habits.session_length[user]), min(wanted[user] / (2 * recipe.days), 40.0))  # twice a day
+        # A regular comes twice a day rather than for ever longer.
+        mean = max(float(users.habits.session_length[user]), min(wanted[user] / (2 * recipe.days), 40.0))
         length = _session_lengths(rng, int(wanted[user]), mean)
         frames, idle = _frames(rng, int(length.sum()))
         durations = np.add.reduceat(frames, np.cumsum(length) - length) + 30 * SECOND

@@ -1,5 +1,7 @@
 -- The queries of features/ and serving/. `{…}` is filled with introspected column lists (features.host).
 
+-- Every connection of a pool. The idle limit ends a transaction, and so frees its user's lock, when its client was
+-- lost without the server's knowledge; only the client's own time limit comes before it.
 -- name: configure_connection
 SET TIME ZONE 'UTC';
 SET jit = off;
@@ -152,8 +154,9 @@ WITH offered AS (
             ELSE now() + make_interval(secs => cardinality(excluded.held) * %(stretch_seconds)s + %(grace_seconds)s)
         END),
         held = excluded.held, passes = excluded.passes, retired = excluded.retired
+    RETURNING s.expires_at, s.shown
 )
-SELECT * FROM offered ORDER BY position;
+SELECT f.*, s.expires_at, s.shown FROM offered AS f, session AS s ORDER BY f.position;
 
 -- Impressions -----------------------------------------------------------------------------------------------------
 
@@ -236,12 +239,13 @@ WITH sent AS (
                          )::smallint AS passes
                   FROM unnest(o.held, o.passes) WITH ORDINALITY AS g (artwork_key, passes, place)
                   WHERE g.artwork_key <> ALL (d.keys)) AS h),
+        shown = o.shown + CASE WHEN o.session_id = ANY (d.session_ids) THEN d.displayed ELSE 0 END,
         last_sign_at = CASE WHEN o.session_id = ANY (d.session_ids) THEN now() ELSE o.last_sign_at END,
         expires_at = CASE WHEN o.session_id = ANY (d.session_ids) AND o.expires_at > now()
             THEN greatest(o.expires_at,
                           now() + make_interval(secs => cardinality(o.held) * %(stretch_seconds)s + %(grace_seconds)s))
             ELSE o.expires_at END
-    FROM (SELECT user_id, array_agg(artwork_key) AS keys, array_agg(coalesce(session_id, '')) AS session_ids
+    FROM (SELECT user_id, count(*) FILTER (WHERE kind = 'displayed') AS displayed, array_agg(artwork_key) AS keys, array_agg(coalesce(session_id, '')) AS session_ids
           FROM counted GROUP BY user_id) AS d
     WHERE o.user_id = d.user_id AND (o.held && d.keys OR o.session_id = ANY (d.session_ids))
 )
@@ -318,6 +322,53 @@ WITH gone AS (SELECT unnest(%(user_ids)s::text[]) AS user_id),
      taken AS (DELETE FROM vernissage.absorbed AS t USING gone WHERE t.user_id = gone.user_id),
      again AS (DELETE FROM vernissage.replays AS t USING gone WHERE t.user_id = gone.user_id)
 DELETE FROM vernissage.hosted_users AS t USING gone WHERE t.user_id = gone.user_id;
+
+-- History, favourites, replays -----------------------------------------------------------------------------------
+
+-- The artworks a user was shown, latest first; what the host has deleted is left out.
+-- name: history
+SELECT e.at, e.session_id, a.id AS artwork_id, a.image_url, a.prompt, coalesce(r.replays, 0) AS replays,
+       r.last_replayed_at, {favourite} AS favourite
+FROM (SELECT d.artwork_key, d.at, d.session_id FROM vernissage.events AS d
+      WHERE d.user_id = %(user_id)s AND d.kind = 'displayed' AND d.at < %(before)s
+      ORDER BY d.at DESC LIMIT %(limit)s) AS e
+JOIN vernissage.artwork_keys AS k ON k.artwork_key = e.artwork_key
+JOIN public.art_sessions AS a ON a.id = k.artwork_id
+LEFT JOIN vernissage.replays AS r ON r.user_id = %(user_id)s AND r.artwork_key = e.artwork_key
+ORDER BY e.at DESC;
+
+-- name: is_favourite
+EXISTS (SELECT FROM public.art_favorites AS f WHERE f.user_id = %(user_id)s AND f.artwork_id = a.id);
+
+-- Only what was shown can be shown again: no impression, no lease, no event.
+-- name: replay
+INSERT INTO vernissage.replays AS r (user_id, artwork_key)
+SELECT v.user_id, v.artwork_key
+FROM vernissage.artwork_keys AS k
+JOIN vernissage.seen AS v ON v.artwork_key = k.artwork_key AND v.user_id = %(user_id)s AND v.loaded_by IS NULL
+JOIN public.art_sessions AS a ON a.id = k.artwork_id
+WHERE k.artwork_id = %(artwork_id)s
+ON CONFLICT (user_id, artwork_key) DO UPDATE SET replays = r.replays + 1, last_replayed_at = now()
+RETURNING r.replays, r.last_replayed_at;
+
+-- name: favourites
+SELECT a.id AS artwork_id, a.image_url, a.prompt, f.created_at AT TIME ZONE 'UTC' AS at
+FROM public.art_favorites AS f JOIN public.art_sessions AS a ON a.id = f.artwork_id
+WHERE f.user_id = %(user_id)s ORDER BY f.created_at DESC LIMIT %(limit)s;
+
+-- name: set_favourite
+INSERT INTO public.art_favorites (user_id, artwork_id)
+SELECT u.id, a.id FROM public.users AS u, public.art_sessions AS a
+WHERE u.id = %(user_id)s AND a.id = %(artwork_id)s
+ON CONFLICT DO NOTHING;
+
+-- name: unset_favourite
+WITH said AS (
+    DELETE FROM vernissage.events AS e USING vernissage.artwork_keys AS k
+    WHERE e.user_id = %(user_id)s AND e.kind = 'favourite' AND k.artwork_key = e.artwork_key
+      AND k.artwork_id = %(artwork_id)s
+)
+DELETE FROM public.art_favorites WHERE user_id = %(user_id)s AND artwork_id = %(artwork_id)s;
 
 -- Keys, models, audit ---------------------------------------------------------------------------------------------
 

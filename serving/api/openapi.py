@@ -74,9 +74,12 @@ def _responses(operation: Operation) -> dict[str, Any]:
     found = {"500": "An error of ours (internal)", "503": "The database is away (database_unavailable)"}
     if operation.path_type or operation.query_type or operation.body_types:
         found["400"] = "A value breaks its rule (bad_<field>, bad_json)"
+    if operation.missing:
+        found["404"] = f"There is nothing of that name ({operation.missing})"
     if operation.conflict:
         found["409"] = f"Somebody else has it ({operation.conflict})"
     if operation.body_types:
+        found["408"] = "The body does not arrive (body_too_slow)"
         found["413"] = "The body is too large (body_too_large)"
     if operation.scope:
         found |= {"401": "No live key (missing_key, bad_key)", "403": "The key lacks the scope (wrong_scope)"}

@@ -5,6 +5,7 @@ The same records route the requests, check them and make the OpenAPI document, s
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -16,12 +17,14 @@ from starlette.responses import Response
 
 from features.errors import DatabaseUnavailableError
 from features.identifiers import new_id
+from features.settings import Settings
 from serving import telemetry
 from serving.api.problems import Problem, bad_field, respond
 from serving.keys import Key
 from serving.worker import Worker
 
 RETRY_SECONDS = 1
+FRONTEND = "frontend"  # the scope of what a display calls
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Operation:
     body_types: tuple[type, ...] = ()
     needs: Callable[[dict[str, Any]], type] | None = None  # which body type this body is, where there are several
     conflict: str | None = None  # the code of its 409, where it has one
+    missing: str | None = None  # the code of its 404, where it has one
 
     async def answer_to(self, request: Request, worker: Worker) -> Response:
         """Check, handle, encode, count and log one request."""
@@ -70,8 +74,6 @@ class Operation:
             telemetry.DATABASE_ERRORS.inc()
             telemetry.PROBLEMS.labels(self.path, "database_unavailable").inc()
             response = respond(Problem(503, "database_unavailable", str(error), retry=RETRY_SECONDS), request_id)
-        except ClientDisconnect:
-            raise
         except Exception:  # noqa: BLE001 - the last line: the client gets a code, the log gets the trace
             telemetry.PROBLEMS.labels(self.path, "internal").inc()
             telemetry.get_logger().exception("request failed", request_id=request_id, route=self.path)
@@ -86,7 +88,7 @@ class Operation:
             _convert(request.path_params, self.path_type, strict=False)
         given = _parameters(request, self.query_type) if self.query_type else {}
         query = _convert(given, self.query_type, strict=False) if self.query_type else None
-        body = await self._read_body(request, worker.settings.max_body_bytes) if self.body_types else None
+        body = await self._read_body(request, worker.settings) if self.body_types else None
         _check_user(caller, request.path_params, query, body)
         return Call(worker, dict(request.path_params), query, body, request_id)
 
@@ -112,9 +114,9 @@ class Operation:
             )
         return key
 
-    async def _read_body(self, request: Request, most: int) -> Any:
+    async def _read_body(self, request: Request, settings: Settings) -> Any:
         """The JSON body as one of the operation's types, whatever the content type says (beacons send text)."""
-        raw = await _read(request, most)
+        raw = await _read(request, settings)
         try:
             data = msgspec.json.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -187,7 +189,19 @@ def _convert(data: dict[str, Any], kind: type, *, strict: bool) -> Any:
         raise bad_field(error) from error
 
 
-async def _read(request: Request, most: int) -> bytes:
+async def _read(request: Request, settings: Settings) -> bytes:
+    """The whole body, refused when it is too large, too slow, or ends in the middle."""
+    try:
+        async with asyncio.timeout(settings.body_wait_seconds):
+            return await _read_to_end(request, settings.max_body_bytes)
+    except TimeoutError as error:
+        rule = f"The body was not complete after {settings.body_wait_seconds:g} s."
+        raise Problem(408, "body_too_slow", rule) from error
+    except ClientDisconnect as error:
+        raise Problem(499, "client_gone", "The client hung up before its body was complete.") from error
+
+
+async def _read_to_end(request: Request, most: int) -> bytes:
     """The whole body, refused as soon as it is over ``most`` bytes."""
     parts, size = [], 0
     async for part in request.stream():

@@ -42,8 +42,10 @@ TITLES = {
     403: "Scope needed",
     404: "Not found",
     405: "Method not allowed",
+    408: "Too slow",
     409: "Conflict",
     413: "Too large",
+    499: "Client gone",  # no standard's, but widely known; only our metrics and log ever see it
     500: "Internal error",
     503: "Not available",
 }
@@ -63,6 +65,8 @@ def respond(problem: Problem, request_id: str) -> Response:
     headers = {"Cache-Control": "no-store", "X-Request-Id": request_id}
     if problem.status == 401:  # noqa: PLR2004 - RFC 9110: a 401 names the scheme
         headers["WWW-Authenticate"] = "Bearer"
+    if problem.status == 408:  # noqa: PLR2004 - RFC 9110: nobody waits for the rest of the body
+        headers["Connection"] = "close"
     if problem.retry is not None:
         headers["Retry-After"] = str(problem.retry)
     return Response(msgspec.json.encode(body), problem.status, headers, MEDIA_TYPE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 
 from features.coverage import Band
 from serving.ladder import RungReason, ShortReason
+from serving.prefetch import Network
 
 Id = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00]+\Z", description="1 to 255 characters")]
 Label = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00]*\Z")]
@@ -85,6 +86,7 @@ class Item(Struct, kw_only=True):
     music_genre: str | None
     generation_explanation: str | None
     created_at: datetime
+    expires_at: Annotated[datetime, Meta(description="the lease's end, or the image URL's where that is sooner")]
 
 
 class NextAnswer(Struct, kw_only=True):
@@ -104,6 +106,129 @@ class NextAnswer(Struct, kw_only=True):
     model: Annotated[str | None, Meta(description="model and version; null while none is live")]
     policy: str
     retry_after_seconds: float | None
+
+
+class PrefetchBody(Struct, kw_only=True):
+    """What a browser can load ahead."""
+
+    session_id: Label = ""
+    depth: Annotated[int, Meta(ge=1, le=50, description="how many artworks at most")] = 10
+    network: Annotated[Network, Meta(description="the Network Information API's effectiveType")] = "4g"
+    save_data: Annotated[bool, Meta(description="only the next one")] = False
+    byte_budget: Annotated[int, Meta(ge=0, description="bytes")] | None = None
+    orientation: Literal["portrait", "landscape", "square", "any"] | None = None
+    styles: Annotated[list[Label], Meta(max_length=100)] = []
+    supersedes: Label | None = None
+
+
+class PrefetchItem(Struct, kw_only=True):
+    """One artwork to load, in order."""
+
+    artwork: Item
+    p_shown: Annotated[float, Meta(ge=0, le=1, description="probability that the session gets to it")]
+    bytes: Annotated[int, Meta(description="likely size of the image")]
+    priority: Annotated[Literal["high", "low"], Meta(description="high: the next one; for fetchpriority")]
+
+
+class PrefetchAnswer(Struct, kw_only=True):
+    """What to load now; all of it on lease, neighbours alike, so that they morph well."""
+
+    recommendation_id: UUID
+    user_id: str
+    session_id: str
+    items: list[PrefetchItem]
+    requested: int
+    leased: Annotated[int, Meta(description="artworks on the list; those beyond the plan are offered again later")]
+    shortfall: int
+    reason: ShortReason | None
+    unseen_total: int
+    rank_traded: Annotated[float, Meta(description="mean ranks by which the order departs from pure rank")]
+    threshold: Annotated[float, Meta(description="p_shown below which nothing is planned on this network")]
+
+
+class HistoryQuery(Struct):
+    """Which part of the history."""
+
+    limit: Annotated[int, Meta(ge=1, le=500)] = 100
+    before: Annotated[datetime | None, Meta(description="displays before this moment; default: now")] = None
+
+
+class Shown(Struct, kw_only=True):
+    """An artwork that the user was shown."""
+
+    artwork_id: str
+    image_url: str
+    prompt: str
+    at: datetime
+    favourite: bool
+    replays: int
+    last_replayed_at: datetime | None
+
+
+class ShownSession(Struct, kw_only=True):
+    """The displays of one session on one day."""
+
+    session_id: str | None
+    artworks: list[Shown]
+
+
+class ShownDay(Struct, kw_only=True):
+    """The displays of one day, UTC."""
+
+    day: date
+    sessions: list[ShownSession]
+
+
+class HistoryAnswer(Struct, kw_only=True):
+    """What a user was shown, newest first."""
+
+    user_id: str
+    days: list[ShownDay]
+    before: Annotated[datetime | None, Meta(description="to ask for the next part; null at the end")]
+
+
+class ArtworkPath(Struct):
+    """The path of a route about one user's artwork."""
+
+    user_id: Id
+    artwork_id: Id
+
+
+class ReplayAnswer(Struct, kw_only=True):
+    """A replay, counted; it is no impression."""
+
+    artwork_id: str
+    replays: int
+    last_replayed_at: datetime
+
+
+class FavouritesQuery(Struct):
+    """How many favourites."""
+
+    limit: Annotated[int, Meta(ge=1, le=500)] = 100
+
+
+class Favourite(Struct, kw_only=True):
+    """An artwork marked as favourite."""
+
+    artwork_id: str
+    image_url: str
+    prompt: str
+    at: datetime
+
+
+class FavouritesAnswer(Struct, kw_only=True):
+    """A user's favourites, newest first."""
+
+    user_id: str
+    favourites: list[Favourite]
+
+
+class FavouriteAnswer(Struct, kw_only=True):
+    """Whether an artwork is a favourite now."""
+
+    artwork_id: str
+    favourite: bool
 
 
 class SentEvent(Struct, kw_only=True):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from features.errors import ExtraMissingError
 
@@ -143,7 +143,7 @@ def _sentence(trained: Trained, *, published: bool) -> str:
 
 def _table(found: list[Version], live: str | None) -> Table:
     """The versions as a table."""
-    table = Table("version", "model", "created (UTC)", *SHOWN.values(), "state", box=None)
+    table = Table("version", "model", Column("created (UTC)", no_wrap=True), *SHOWN.values(), "state", box=None)
     for version in found:
         state = [*version.aliases, *(["live"] if version.number == live else [])]
         table.add_row(

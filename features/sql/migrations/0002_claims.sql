@@ -5,10 +5,12 @@ ALTER TABLE seen ADD COLUMN loaded_by text;
 
 -- passes: how often a held artwork (same position in `held`) was passed over by the display of a later one.
 -- retired: taken out for this session, since they were passed over too often (a broken image).
+-- shown: displays in this session, which the chance of the next one depends on.
 -- client: the latest counters that the client reported of itself.
 ALTER TABLE sessions
     ADD COLUMN passes  smallint[] NOT NULL DEFAULT '{}',
     ADD COLUMN retired integer[] NOT NULL DEFAULT '{}',
+    ADD COLUMN shown   integer NOT NULL DEFAULT 0,
     ADD COLUMN client  jsonb NOT NULL DEFAULT '{}';
 
 -- Users that the host's table held when they were last served: when it no longer does, their rows here go too.

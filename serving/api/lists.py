@@ -1,0 +1,154 @@
+"""The routes that hand out artworks: next lists and prefetch plans."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import Any
+
+import msgspec
+
+from features.dna import DnaKind, read_dna
+from serving.api.operations import FRONTEND, Call, Operation
+from serving.api.schemas import (
+    Item,
+    NextAnswer,
+    NextQuery,
+    PrefetchAnswer,
+    PrefetchBody,
+    PrefetchItem,
+    UserPath,
+)
+from serving.ladder import RUNG_REASONS, SHORT
+from serving.prefetch import THRESHOLDS, plan
+from serving.recommend import Answer, Ask
+from serving.signing import hold
+
+_PLAIN = (
+    "image_url", "expires_at",
+    "prompt", "orientation", "is_library", "aspect_ratio", "catalogue_tier", "width", "height",
+    "safe_area", "focal_points", "sidefill_palette", "audio_features", "music_track", "music_artist", "music_album",
+    "music_genre", "generation_explanation",
+)  # fmt: skip
+
+
+async def next_artworks(call: Call) -> NextAnswer:
+    """Unseen artworks for one user, on lease to the session."""
+    asked: NextQuery = call.query
+    ask = Ask(
+        user_id=call.path["user_id"],
+        session_id=asked.session_id,
+        limit=asked.limit,
+        orientation=asked.orientation,
+        styles=tuple(asked.styles),
+        strict_styles=asked.strict_styles,
+        exclude=tuple(asked.exclude),
+        supersedes=asked.supersedes,
+    )
+    return _next_answer(call, await call.worker.parts.recommender.next(ask))
+
+
+async def prefetch(call: Call) -> PrefetchAnswer:
+    """What one user's browser should load now, on lease."""
+    asked: PrefetchBody = call.body
+    ask = Ask(
+        user_id=call.path["user_id"],
+        session_id=asked.session_id,
+        limit=asked.depth,
+        orientation=asked.orientation,
+        styles=tuple(asked.styles),
+        supersedes=asked.supersedes,
+        smooth=True,
+    )
+    answer = await call.worker.parts.recommender.next(ask)
+    planned = plan(
+        answer.artworks,
+        call.worker.settings,
+        network=asked.network,
+        save_data=asked.save_data,
+        byte_budget=asked.byte_budget,
+    )
+    items = _items(call, answer)
+    return PrefetchAnswer(
+        recommendation_id=answer.recommendation_id,
+        user_id=ask.user_id,
+        session_id=ask.session_id,
+        items=[
+            PrefetchItem(
+                artwork=items[part.place],
+                p_shown=part.p_shown,
+                bytes=part.bytes,
+                priority="low" if part.place else "high",
+            )
+            for part in planned
+        ],
+        requested=ask.limit,
+        leased=len(items),
+        shortfall=ask.limit - len(items),
+        reason=answer.reason,
+        unseen_total=answer.unseen_total,
+        rank_traded=answer.rank_traded,
+        threshold=THRESHOLDS[asked.network],
+    )
+
+
+def _next_answer(call: Call, answer: Answer) -> NextAnswer:
+    """The list as its schema."""
+    items = _items(call, answer)
+    return NextAnswer(
+        recommendation_id=answer.recommendation_id,
+        user_id=answer.ask.user_id,
+        session_id=answer.ask.session_id,
+        items=items,
+        requested=answer.ask.limit,
+        returned=len(items),
+        shortfall=answer.ask.limit - len(items),
+        reason=answer.reason,
+        rung=max((item.rung for item in items), default=SHORT),
+        unseen_total=answer.unseen_total,
+        repeats=answer.repeats,
+        model=answer.model,
+        policy=answer.policy,
+        retry_after_seconds=answer.retry_after,
+    )
+
+
+def _items(call: Call, answer: Answer) -> list[Item]:
+    """The artworks of a list; an item holds no longer than its image URL."""
+    items = []
+    for position, row in enumerate(answer.artworks, start=1):
+        url, until = hold(row["id"], row["image_url"], row["expires_at"], call.worker.resign)
+        items.append(_item(answer, position, row | {"image_url": url, "expires_at": until}))
+    return items
+
+
+def _item(answer: Answer, position: int, row: dict[str, Any]) -> Item:
+    """One artwork of a list; the lease is the list's."""
+    kind, _ = read_dna(row["dna_vector"])
+    usable = kind in {DnaKind.REAL, DnaKind.STUB}
+    return Item(
+        artwork_id=row["id"],
+        lease_id=answer.recommendation_id,
+        position=position,
+        score=row["score"],
+        rung=row["rung"],
+        reason=RUNG_REASONS[row["rung"]],
+        dna_vector=msgspec.json.decode(row["dna_vector"]) if usable else None,
+        created_at=row["created_at"].replace(tzinfo=UTC),
+        quality_score=None if row["quality_score"] is None else float(row["quality_score"]),
+        styles=row["styles"] or [],
+        motifs=row["motifs"] or [],
+        artists=row["artists"] or [],
+        **{name: row[name] for name in _PLAIN},
+    )
+
+
+OPERATIONS = (
+    Operation(
+        "next", "GET", "/v1/users/{user_id}/next", "Unseen artworks for a user, on lease to the session",
+        next_artworks, NextAnswer, FRONTEND, path_type=UserPath, query_type=NextQuery,
+    ),
+    Operation(
+        "prefetch", "POST", "/v1/users/{user_id}/prefetch", "What a browser should load now, on lease",
+        prefetch, PrefetchAnswer, FRONTEND, path_type=UserPath, body_types=(PrefetchBody,),
+    ),
+)  # fmt: skip

@@ -1,0 +1,52 @@
+"""A user's own past: history, replays and favourites. Nothing here leases, ranks or writes an impression."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from features.database import query, transaction
+from features.host import Host
+
+
+class Library:
+    """Reads what a user was shown and keeps what the user marked."""
+
+    def __init__(self, pool: AsyncConnectionPool, host: Host) -> None:
+        self._pool = pool
+        self._has_favourites = host.has("art_favorites")
+        favourite = query("is_favourite") if self._has_favourites else "false"
+        self._history = query("history", favourite=favourite)
+
+    async def history(self, user_id: str, before: datetime, limit: int) -> list[dict[str, Any]]:
+        """The latest displays before a moment, newest first."""
+        return await self._rows(self._history, user_id=user_id, before=before, limit=limit)
+
+    async def replay(self, user_id: str, artwork_id: str) -> dict[str, Any] | None:
+        """Count a replay; None when the user was never shown the artwork, or it is gone."""
+        rows = await self._rows(query("replay"), user_id=user_id, artwork_id=artwork_id)
+        return rows[0] if rows else None
+
+    async def favourites(self, user_id: str, limit: int) -> list[dict[str, Any]]:
+        """The user's favourites, newest first."""
+        if not self._has_favourites:
+            return []
+        return await self._rows(query("favourites"), user_id=user_id, limit=limit)
+
+    async def set_favourite(self, user_id: str, artwork_id: str, *, favourite: bool) -> bool:
+        """Mark or unmark; whether that changed anything (the host must hold user and artwork)."""
+        if not self._has_favourites:
+            return False
+        name = "set_favourite" if favourite else "unset_favourite"
+        async with transaction(self._pool) as connection:
+            cursor = await connection.execute(query(name), {"user_id": user_id, "artwork_id": artwork_id})
+        return cursor.rowcount == 1
+
+    async def _rows(self, text: str, **values: Any) -> list[dict[str, Any]]:
+        """All rows of one statement."""
+        async with transaction(self._pool) as connection, connection.cursor(row_factory=dict_row) as cursor:
+            await cursor.execute(text, values)
+            return await cursor.fetchall()

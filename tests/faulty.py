@@ -1,0 +1,46 @@
+"""The service with rankers that fail on demand: an application for tests only, `tests.faulty:Vernissage`.
+
+The file that FAULTS names holds a line per trouble, `<source> raise` or `<source> sleep <seconds>`, where the source
+is `model` or `content`. It is read at every ranking, so that a test can change its mind while the service runs.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from serving import recommend
+from serving.service import Vernissage as Vernissage  # noqa: PLC0414 - what BentoML is to serve
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+FAULTS = "FAULTS"
+
+
+class BrokenRankerError(Exception):
+    """A ranker broke on demand."""
+
+
+def troubled(source: str, work: Callable[P, R]) -> Callable[P, R]:
+    """``work``, but in trouble whenever the file says so."""
+
+    @wraps(work)
+    def ranker(*args: P.args, **kwargs: P.kwargs) -> R:
+        for line in Path(os.environ[FAULTS]).read_text("utf-8").splitlines():
+            name, trouble, *seconds = line.split()
+            if name == source and trouble == "raise":
+                raise BrokenRankerError
+            if name == source:
+                time.sleep(float(seconds[0]))
+        return work(*args, **kwargs)
+
+    return ranker
+
+
+recommend.model_scores = troubled("model", recommend.model_scores)
+recommend.ContentRanker.score = troubled("content", recommend.ContentRanker.score)
