@@ -96,9 +96,9 @@ def _read_manifest(folder: Path) -> Manifest:
 def _read_npz(folder: Path) -> dict[str, np.ndarray]:
     """Load all arrays, read-only and without pickle."""
     try:
-        with np.load(folder / ARRAYS, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile) as error:
+        with (folder / ARRAYS).open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: np.asarray(archive[name]) for name in archive.files}
+    except Exception as error:  # a spoilt archive trips zipfile and numpy up in a dozen ways
         raise BadBundleError(path=folder, reason=f"{ARRAYS} cannot be read: {error}") from error
     for array in arrays.values():
         array.setflags(write=False)

@@ -7,11 +7,12 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+import psycopg
 from psycopg_pool import AsyncConnectionPool
 
 from features.coverage import Coverage
 from features.database import make_pool, query, transaction
-from features.errors import DatabaseUnavailableError, VernissageError
+from features.errors import DatabaseUnavailableError, SchemaMissingError, VernissageError
 from features.host import Host, introspect
 from features.settings import Settings
 from serving import telemetry, tokens
@@ -117,9 +118,12 @@ class Worker:
 
     async def _prepare(self) -> None:
         """Look at the host's tables, say in one line what they lack, and start what reads them."""
-        async with transaction(self.pool) as connection:
-            host = introspect(await (await connection.execute(query("host_columns"))).fetchall())
-            row = await (await connection.execute(query("installation_secret"))).fetchone()
+        try:
+            async with transaction(self.pool) as connection:
+                host = introspect(await (await connection.execute(query("host_columns"))).fetchall())
+                row = await (await connection.execute(query("installation_secret"))).fetchone()
+        except psycopg.errors.UndefinedTable as error:
+            raise SchemaMissingError from error
         if host.missing:
             telemetry.get_logger().info("the host's tables lack " + ", ".join(host.missing))
         live = Live(self.pool, host, self.settings)
@@ -145,3 +149,6 @@ class Worker:
             except VernissageError as error:
                 telemetry.BACKGROUND_ERRORS.labels("prepare").inc()
                 telemetry.get_logger().warning("still waiting for the database", error=str(error))
+            except Exception:  # noqa: BLE001 - a task that dies silently would leave the worker unready for ever
+                telemetry.BACKGROUND_ERRORS.labels("prepare").inc()
+                telemetry.get_logger().exception("still waiting for the database")

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 STOP_SECONDS = 10.0
@@ -19,16 +19,19 @@ class Stopped(BaseException):
 
 
 @contextlib.contextmanager
-def children() -> Iterator[Children]:
-    """A group of processes, stopped on leaving; within it SIGINT and SIGTERM raise Stopped."""
+def children(at_end: Callable[[], object]) -> Iterator[Children]:
+    """A group of processes, stopped on leaving, then ``at_end`` is called; SIGINT and SIGTERM end the block quietly."""
     group = Children()
     before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield group
+    except Stopped:
+        pass  # what was asked for
     finally:
         for number in before:
             signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave anything running
         group.stop()
+        at_end()
         for number, handler in before.items():
             signal.signal(number, handler)
 

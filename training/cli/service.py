@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -20,7 +21,7 @@ from features.errors import ServiceFailedError
 from features.migrate import migrate
 from features.settings import Settings, read_settings
 from serving.keys import SCOPES, create_key, list_keys, revoke_key
-from training.cli.processes import Children, Stopped, children
+from training.cli.processes import Children, children
 
 READY_SECONDS = 60.0
 keys = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
@@ -34,15 +35,11 @@ def serve(
 ) -> None:
     """Serve artworks over HTTP until Ctrl-C; starts the embedded database when no other is named."""
     settings = _with_options(read_settings(), port=port, workers=workers, host=host)
-    with children() as group:
-        try:
-            _serve(group, settings, watch=watch)
-            typer.echo(f"READY http://{settings.host}:{settings.port}")
-            _fail_when_one_ends(group)
-        except Stopped:
-            typer.echo("stopping")
-        finally:
-            _stop_database(settings)
+    with children(partial(_stop_database, settings)) as group:
+        _serve(group, settings, watch=watch)
+        typer.echo(f"READY http://{settings.host}:{settings.port}")
+        _fail_when_one_ends(group)
+    typer.echo("stopped")
 
 
 def demo(
@@ -53,16 +50,12 @@ def demo(
     """Everything at once: database, synthetic world, training, publishing, service. Ctrl-C stops it all."""
     settings = _with_options(read_settings(), port=_port_of_environment(), workers=None, host=None)
     console = Console()
-    with children() as group:
-        try:
-            _prepare_demo(settings, console, users, artworks, seed)
-            _serve(group, settings, watch=True)
-            _welcome(settings)
-            _fail_when_one_ends(group)
-        except Stopped:
-            typer.echo("stopping")
-        finally:
-            _stop_database(settings)
+    with children(partial(_stop_database, settings)) as group:
+        _prepare_demo(settings, console, users, artworks, seed)
+        _serve(group, settings, watch=True)
+        _welcome(settings)
+        _fail_when_one_ends(group)
+    typer.echo("stopped")
 
 
 @keys.command("create")
@@ -117,13 +110,15 @@ def _prepare_database(settings: Settings) -> None:
 
 def _prepare_demo(settings: Settings, console: Console, users: int, artworks: int, seed: int) -> None:
     """World and models, unless they are there from an earlier run."""
-    from training.cli.models import publish, train_models
+    from training.cli.models import train_models
     from training.cli.world import make_world
 
-    _prepare_database(settings)
-    with console.status("making the synthetic world"):
-        make_world(settings, seed=seed, users=users, artworks=artworks)
-    raise NotImplementedError(publish, train_models)
+    with console.status("starting PostgreSQL"):
+        _prepare_database(settings)
+    with console.status(f"making a world of {users:,} users and {artworks:,} artworks"):
+        exposures = make_world(settings, seed=seed, users=users, artworks=artworks)
+    typer.echo("the world is there already" if exposures is None else f"{exposures:,} displays in the synthetic world")
+    train_models(settings)
 
 
 def _wait_until_ready(group: Children, settings: Settings) -> None:

@@ -1,0 +1,165 @@
+"""Several tabs of one user against a simple model: whatever they do, nothing seen and nothing held elsewhere is offered.
+
+The model knows sets and nothing else: what is active, what the user has seen, what each tab holds.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from tests.host import Host
+from tests.service import Service
+
+from serving.impressions import MOST_PASSES
+
+TABS = st.sampled_from(["", "one", "two"])
+FIRST_POOL = 9
+
+
+class Tabs(RuleBasedStateMachine):
+    """The tabs of one user, and the host that changes the pool meanwhile."""
+
+    service: Service
+    host: Host
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.user = f"user-{uuid.uuid4()}"
+        self.active: set[str] = set()
+        self.archived: set[str] = set()
+        self.seen: set[str] = set()
+        self.held: dict[str, dict[str, int]] = {}  # by tab: artworks in order of offering, how often passed over
+        self.retired: dict[str, set[str]] = {}
+
+    @initialize()
+    def begin(self) -> None:
+        """A new user and a new pool."""
+        self.active = set(self.host.fill(self.service, FIRST_POOL))
+        self.host.add_user(self.user)
+
+    @rule(tab=TABS, limit=st.integers(1, FIRST_POOL + 3))
+    def ask(self, tab: str, limit: int) -> None:
+        """A tab asks for artworks."""
+        answer = self.service.next(self.user, tab, limit=limit)
+        offered = [item["artwork_id"] for item in answer["items"]]
+        unseen = self.active - self.seen
+        elsewhere = set().union(*(held for other, held in self.held.items() if other != tab))
+        free = unseen - elsewhere - self.retired.get(tab, set())
+
+        assert set(offered) <= free
+        assert len(offered) == len(set(offered)) == min(limit, len(free))
+        held = [artwork for artwork in self.held.get(tab, {}) if artwork in free]
+        assert set(held) >= set(offered[: len(held)]), "what the tab holds comes first"
+        assert answer["unseen_total"] == len(unseen)
+        assert (answer["requested"], answer["returned"]) == (limit, len(offered))
+        assert answer["returned"] + answer["shortfall"] == answer["requested"]
+        assert answer["reason"] == self.reason(answer["shortfall"], unseen - self.retired.get(tab, set()), elsewhere, tab)
+        self.held[tab] = {artwork: passes for artwork, passes in self.held.get(tab, {}).items() if artwork not in self.seen}
+        self.held[tab] |= {artwork: self.held[tab].get(artwork, 0) for artwork in offered}
+
+    @precondition(lambda self: any(self.held.values()))
+    @rule(tab=TABS, data=st.data(), signal=st.sampled_from(["list", "displayed", "like", "dwell"]))
+    def show(self, tab: str, data: st.DataObject, signal: str) -> None:
+        """A tab shows some of what it holds (or of what it does not), or sends another signal of it."""
+        known = sorted(self.active | self.archived | self.seen)
+        held = list(self.held.get(tab, {}))
+        some = data.draw(st.lists(st.sampled_from(held or known), max_size=4), label="artworks")
+        stray = data.draw(st.lists(st.sampled_from(known), min_size=not some, max_size=1), label="not its own")
+        shown = [*some, *stray]
+        new = set(shown) - self.seen
+        if signal == "list":
+            answer = self.service.display(self.user, shown, tab)
+            assert set(answer["new"]) == new
+            assert set(answer["known"]) == set(shown) - new
+        else:
+            self.service.record(*(self.event(tab, artwork, signal) for artwork in shown))
+        self.seen |= new
+        self.let_go(tab, set(shown))
+
+    @precondition(lambda self: self.active)
+    @rule(data=st.data())
+    def host_shows(self, data: st.DataObject) -> None:
+        """The host's own route records an impression past us."""
+        artwork = data.draw(st.sampled_from(sorted(self.active)), label="artwork")
+        self.host.connection.execute(
+            "INSERT INTO public.user_art_impressions (user_id, artwork_id) VALUES (%s, %s)"
+            " ON CONFLICT (user_id, artwork_id) DO UPDATE SET viewed_at = now(), version = excluded.version + 1",
+            (self.user, artwork),
+        )
+        self.seen.add(artwork)
+
+    @precondition(lambda self: self.active)
+    @rule(data=st.data())
+    def archive(self, data: st.DataObject) -> None:
+        """The host takes an artwork out of the pool."""
+        artwork = data.draw(st.sampled_from(sorted(self.active)), label="artwork")
+        self.host.set_status(artwork, "archived")
+        self.active.remove(artwork)
+        self.archived.add(artwork)
+        self.host.wait(self.service)
+
+    @precondition(lambda self: self.archived)
+    @rule(data=st.data())
+    def bring_back(self, data: st.DataObject) -> None:
+        """The host puts an artwork back into the pool."""
+        artwork = data.draw(st.sampled_from(sorted(self.archived)), label="artwork")
+        self.host.set_status(artwork, "active")
+        self.archived.remove(artwork)
+        self.active.add(artwork)
+        self.host.wait(self.service)
+
+    @rule()
+    def add(self) -> None:
+        """A new artwork."""
+        self.active.add(self.host.add_artwork())
+        self.host.wait(self.service)
+
+    @invariant()
+    def tabs_are_disjoint(self) -> None:
+        """No artwork is held by two tabs, unless the user has seen it since."""
+        held = [artwork for artworks in self.held.values() for artwork in artworks if artwork not in self.seen]
+        assert len(held) == len(set(held))
+
+    def reason(self, shortfall: int, wanted: set[str], elsewhere: set[str], tab: str) -> str | None:
+        """What must be said of a shortfall."""
+        if not shortfall:
+            return None
+        if wanted & elsewhere:
+            return "all_leased"
+        return "filtered" if self.retired.get(tab, set()) & (self.active - self.seen) else "exhausted"
+
+    def event(self, tab: str, artwork: str, kind: str) -> dict[str, Any]:
+        """One event, whose id says what it is, so that some are sent twice."""
+        row = {"event_id": f"{kind}-{artwork}", "user_id": self.user, "artwork_id": artwork, "kind": kind}
+        return row | {"session_id": tab} | ({"value": 30.0} if kind == "dwell" else {})
+
+    def let_go(self, tab: str, shown: set[str]) -> None:
+        """What is shown is held no more; what was to come before it has been passed over."""
+        for holder, held in self.held.items():
+            places = [place for place, artwork in enumerate(held) if artwork in shown]
+            last = max(places, default=-1)
+            passed = {
+                artwork: passes + (place < last)
+                for place, (artwork, passes) in enumerate(held.items())
+                if artwork not in shown
+            }
+            self.held[holder] = {artwork: passes for artwork, passes in passed.items() if passes < MOST_PASSES}
+            self.retired.setdefault(holder, set()).update(set(passed) - set(self.held[holder]))
+
+
+def test_tabs_never_get_what_was_seen_or_is_held_elsewhere(service: Service, host: Host) -> None:
+    """Requests, displays, signals, impressions of the host's and changes of the pool, in any order."""
+    Tabs.service, Tabs.host = service, host
+    run_state_machine_as_test(
+        Tabs,
+        settings=settings(
+            max_examples=25,
+            stateful_step_count=15,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        ),
+    )
