@@ -234,8 +234,9 @@ WITH sent AS (
                    coalesce(array_agg(h.passes ORDER BY h.place) FILTER (WHERE h.passes < %(most_passes)s), '{}'),
                    o.retired || coalesce(array_agg(h.artwork_key) FILTER (WHERE h.passes >= %(most_passes)s), '{}')
             FROM (SELECT g.artwork_key, g.place,
-                         (g.passes + (g.place < (SELECT max(p.place) FROM unnest(o.held) WITH ORDINALITY
-                                                 AS p (artwork_key, place) WHERE p.artwork_key = ANY (d.keys)))::integer
+                         (g.passes + (g.place < (((
+                             SELECT max(p.place) FROM unnest(o.held) WITH ORDINALITY AS p (artwork_key, place)
+                             WHERE p.artwork_key = ANY (d.keys))))::integer  -- 0: none of what it holds was shown
                          )::smallint AS passes
                   FROM unnest(o.held, o.passes) WITH ORDINALITY AS g (artwork_key, passes, place)
                   WHERE g.artwork_key <> ALL (d.keys)) AS h),

@@ -275,6 +275,20 @@ class TestSessions:
         assert late_service.next(user, "two", limit=8)["reason"] == "all_leased"
         assert set(ids_of(late_service.next(user, "one", limit=8))) == set(held[1:])
 
+    def test_a_signal_of_something_else_leaves_what_the_session_holds(
+        self, service: Service, host: Host, user: str
+    ) -> None:
+        """A dwell comes after its display, a batch may come twice: the rest stays on lease."""
+        pool = host.fill(service, 8)
+        held = ids_of(service.next(user, "one", limit=4))
+        dwell = {"event_id": "1", "user_id": user, "session_id": "one", "artwork_id": held[0], "kind": "dwell"}
+        service.display(user, held[:1], "one")
+        service.display(user, held[:1], "one")
+        service.record(dwell | {"value": 30.0})
+        rest = ids_of(service.next(user, "two", limit=8))
+        assert sorted(rest) == sorted(set(pool) - set(held))
+        assert set(ids_of(service.next(user, "one", limit=3))) == set(held[1:])
+
     def test_a_display_elsewhere_ends_the_lease(self, service: Service, host: Host, user: str) -> None:
         """What one session shows, the other that holds it is not offered again."""
         host.fill(service, 6)

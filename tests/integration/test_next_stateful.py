@@ -119,10 +119,16 @@ class Tabs(RuleBasedStateMachine):
         self.host.wait(self.service)
 
     @invariant()
-    def tabs_are_disjoint(self) -> None:
-        """No artwork is held by two tabs, unless the user has seen it since."""
-        held = [artwork for artworks in self.held.values() for artwork in artworks if artwork not in self.seen]
-        assert len(held) == len(set(held))
+    def leases_are_as_they_should_be(self) -> None:
+        """What each tab holds and the user has not seen; no artwork is held by two tabs."""
+        rows = self.host.connection.execute(
+            "SELECT s.session_id, ARRAY(SELECT k.artwork_id FROM unnest(s.held) AS h (artwork_key)"
+            " JOIN vernissage.artwork_keys AS k USING (artwork_key)) FROM vernissage.sessions AS s WHERE s.user_id = %s",
+            (self.user,),
+        )
+        found = {tab: set(artworks) - self.seen for tab, artworks in rows}
+        assert found == {tab: set(artworks) - self.seen for tab, artworks in self.held.items()}
+        assert sum(map(len, found.values())) == len(set().union(*found.values()))
 
     def reason(self, shortfall: int, wanted: set[str], elsewhere: set[str], tab: str) -> str | None:
         """What must be said of a shortfall."""

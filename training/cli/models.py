@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from training.run import Trained
     from training.tracking import Version
 
-SHOWN = {"recall_at_20": "recall@20", "ndcg_at_20": "ndcg@20", "auc_shown": "auc"}  # the others are in MLflow
+SHOWN = {"recall_at_20": "recall@20", "ndcg_at_20": "ndcg@20", "auc_shown": "auc"}
 
 group = typer.Typer(name="train", help="Train a model on the signals so far and register it.", no_args_is_help=True)
 
@@ -143,7 +143,9 @@ def _sentence(trained: Trained, *, published: bool) -> str:
 
 def _table(found: list[Version], live: str | None) -> Table:
     """The versions as a table."""
-    table = Table("version", "model", Column("created (UTC)", no_wrap=True), *SHOWN.values(), "state", box=None)
+    headers = [label.removesuffix("@20") for label in SHOWN.values()]
+    caption = "recall and ndcg at 20 places; more in MLflow"
+    table = Table("version", "model", Column("created (UTC)", no_wrap=True), *headers, "state", box=None, caption=caption)
     for version in found:
         state = [*version.aliases, *(["live"] if version.number == live else [])]
         table.add_row(
