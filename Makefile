@@ -48,7 +48,7 @@ notebooks: $(INSTALLED)  ## Execute the notebooks on small data
 	$(RUN)/python -m pytest tests/notebooks $(ARGS)
 
 evidence: $(INSTALLED)  ## Show a figure: make evidence NAME=faults; without NAME: list them
-	@if [ -z "$(NAME)" ]; then $(RUN)/python -m tests.evidence; else $(RUN)/python tests/evidence/$(subst -,_,$(NAME)).py; fi
+	@if [ -z "$(NAME)" ]; then $(RUN)/python -m tests.evidence; else PYTHONPATH=. $(RUN)/python tests/evidence/$(subst -,_,$(NAME)).py $(ARGS); fi
 
 lock:  ## Renew the lock files (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \

@@ -1,7 +1,8 @@
 """The active pool as arrays: one immutable snapshot, refreshed in place of a query per request.
 
 Rows are only ever added and an artwork keeps its row while the process lives; one that leaves the pool becomes
-inactive. The snapshot is a copy that is safe to be late: what is served is checked against the database again
+inactive. Rows with one and the same image are one artwork: the first stands for all of them, and whatever is known
+of another (seen, on lease) counts for it. The snapshot is a copy that is safe to be late: what is served is checked against the database again
 (query lease_list), and what a user has seen never comes from here.
 """
 
@@ -32,7 +33,7 @@ LOAD_BATCH = 5_000
 #: What the snapshot needs of an artwork, beside its key and age.
 _COLUMNS = {
     "id": "varchar", "prompt": "text", "dna_vector": "text", "motifs": "text[]", "styles": "text[]",
-    "artists": "text[]", "orientation": "varchar", "quality_score": "numeric",
+    "artists": "text[]", "orientation": "varchar", "quality_score": "numeric", "image_url": "text",
 }  # fmt: skip
 
 
@@ -49,7 +50,9 @@ class Catalogue:
     dna_kinds: NDArray[np.int8]
     vectors: Floats  # content, (n, 92), unit length or zeros
     style_rows: dict[str, NDArray[np.int32]]  # rows by casefolded style
-    row_of_key: NDArray[np.int32]  # by artwork key; -1 where unknown
+    row_of_key: NDArray[np.int32]  # by artwork key; -1 where unknown, the first row of its image where several have it
+    artist_rows: dict[str, NDArray[np.int32]] = field(default_factory=dict)  # rows by casefolded artist
+    row_of_image: dict[int, int] = field(default_factory=dict)  # first row by hash of the image's URL
     counts: tuple[int, int] = (-1, -1)  # rows and active rows of art_sessions when this was read
     size: int = field(init=False, default=0)  # active artworks
 
@@ -65,9 +68,17 @@ class Catalogue:
 
     def with_styles(self, styles: Iterable[str]) -> NDArray[np.bool_]:
         """Which rows carry at least one of ``styles``, shape (n,)."""
+        return self._with(self.style_rows, styles)
+
+    def with_artists(self, artists: Iterable[str]) -> NDArray[np.bool_]:
+        """Which rows carry at least one of ``artists``, shape (n,)."""
+        return self._with(self.artist_rows, artists)
+
+    def _with(self, rows_of: dict[str, NDArray[np.int32]], names: Iterable[str]) -> NDArray[np.bool_]:
+        """Which rows are listed under at least one of ``names``, shape (n,)."""
         mask = np.zeros(len(self.keys), dtype=bool)
-        for style in styles:
-            rows = self.style_rows.get(style.casefold())
+        for name in names:
+            rows = rows_of.get(name.casefold())
             if rows is not None:
                 mask[rows] = True
         return mask
@@ -103,10 +114,10 @@ async def refresh(catalogue: Catalogue, pool: AsyncConnectionPool, host: Host) -
     async with transaction(pool) as connection:
         await connection.execute(query("register_artworks", active=host.active("a")))
     async with transaction(pool) as connection:
-        cursor = await connection.execute(query("active_keys", active=host.active("a")), binary=True)
+        cursor = await connection.execute(query("active_keys", active=host.servable("a")), binary=True)
         row = await cursor.fetchone()
     keys = unpack_keys(row[0] if row else None)
-    unknown = keys[_unknown(catalogue, keys)]
+    unknown = np.sort(keys[_unknown(catalogue, keys)])
     for start in range(0, len(unknown), LOAD_BATCH):
         rows = await _read_rows(pool, host, unknown[start : start + LOAD_BATCH])
         catalogue = await asyncio.to_thread(append, catalogue, rows)
@@ -130,6 +141,8 @@ def append(catalogue: Catalogue, rows: Sequence[dict[str, Any]]) -> Catalogue:
     kinds = [kind for kind, _ in dna]
     tokens = [tokens_of(row["styles"] or (), row["motifs"] or (), row["artists"] or (), row["prompt"]) for row in rows]
     vectors = content_vectors(kinds, np.stack([vector for _, vector in dna]), tokens)
+    row_of_image = _first_rows(first, rows) | catalogue.row_of_image
+    stands_in = np.array([row_of_image[hash(row["image_url"])] for row in rows], np.int32)
     return Catalogue(
         keys=np.concatenate([catalogue.keys, keys]),
         ids=catalogue.ids + [row["id"] for row in rows],
@@ -139,8 +152,10 @@ def append(catalogue: Catalogue, rows: Sequence[dict[str, Any]]) -> Catalogue:
         active=np.concatenate([catalogue.active, np.ones(len(rows), bool)]),
         dna_kinds=np.concatenate([catalogue.dna_kinds, np.array(kinds, np.int8)]),
         vectors=np.concatenate([catalogue.vectors, vectors]),
-        style_rows=_add_styles(catalogue.style_rows, first, rows),
-        row_of_key=_add_keys(catalogue.row_of_key, first, keys),
+        style_rows=_add_tags(catalogue.style_rows, first, rows, "styles"),
+        row_of_key=_add_keys(catalogue.row_of_key, stands_in, keys),
+        artist_rows=_add_tags(catalogue.artist_rows, first, rows, "artists"),
+        row_of_image=row_of_image,
         counts=catalogue.counts,
     )
 
@@ -171,10 +186,11 @@ def _unknown(catalogue: Catalogue, keys: NDArray[np.int32]) -> NDArray[np.bool_]
 
 
 def _active(catalogue: Catalogue, keys: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """The active mask when exactly ``keys`` are active."""
-    mask = np.zeros(len(catalogue.keys), dtype=bool)
-    mask[catalogue.rows(keys)] = True
-    return mask
+    """The active mask when exactly ``keys`` are active; an image's later rows never are."""
+    listed = np.zeros(len(catalogue.row_of_key), dtype=bool)
+    listed[keys[keys < len(listed)]] = True
+    first = catalogue.row_of_key[catalogue.keys] == np.arange(len(catalogue.keys))
+    return np.asarray(listed[catalogue.keys] & first)
 
 
 def _orientation(row: dict[str, Any]) -> int:
@@ -190,24 +206,27 @@ def _quality(row: dict[str, Any]) -> float:
     return min(max(score if score <= 1 else score / 100, 0.0), 1.0)
 
 
-def _add_styles(
-    known: dict[str, NDArray[np.int32]], first: int, rows: Sequence[dict[str, Any]]
+def _first_rows(first: int, rows: Sequence[dict[str, Any]]) -> dict[int, int]:
+    """The first of the new rows of each image, by the hash of its URL; ``first`` is the number of the first new row."""
+    return {hash(row["image_url"]): first + place for place, row in reversed(list(enumerate(rows)))}
+
+
+def _add_tags(
+    known: dict[str, NDArray[np.int32]], first: int, rows: Sequence[dict[str, Any]], column: str
 ) -> dict[str, NDArray[np.int32]]:
-    """The style index with the new rows."""
+    """The index of a column of tags (styles, artists) with the new rows."""
     found: dict[str, list[int]] = {}
     for row, artwork in enumerate(rows, start=first):
-        for style in {style.casefold() for style in artwork["styles"] or () if style}:
-            found.setdefault(style, []).append(row)
+        for tag in {tag.casefold() for tag in artwork[column] or () if tag}:
+            found.setdefault(tag, []).append(row)
     nothing = np.zeros(0, np.int32)
-    added = {
-        style: np.concatenate([known.get(style, nothing), np.array(new, np.int32)]) for style, new in found.items()
-    }
+    added = {tag: np.concatenate([known.get(tag, nothing), np.array(new, np.int32)]) for tag, new in found.items()}
     return known | added
 
 
-def _add_keys(row_of_key: NDArray[np.int32], first: int, keys: NDArray[np.int32]) -> NDArray[np.int32]:
+def _add_keys(row_of_key: NDArray[np.int32], rows: NDArray[np.int32], keys: NDArray[np.int32]) -> NDArray[np.int32]:
     """The map from key to row with the new keys."""
     longer = np.full(max(len(row_of_key), int(keys.max()) + 1), -1, np.int32)
     longer[: len(row_of_key)] = row_of_key
-    longer[keys] = np.arange(first, first + len(keys), dtype=np.int32)
+    longer[keys] = rows
     return longer

@@ -26,7 +26,8 @@ ARTWORK_COLUMNS = {
     "perceptual_hash": "varchar", "styles": "text[]", "artists": "text[]", "is_library": "boolean",
     "orientation": "varchar", "aspect_ratio": "varchar", "catalogue_tier": "varchar", "width": "integer",
     "height": "integer", "safe_area": "text", "focal_points": "text", "sidefill_palette": "text",
-    "created_at": "timestamp", "pool_status": "varchar",
+    "created_at": "timestamp", "pool_status": "varchar", "session_id": "varchar", "user_id": "varchar",
+    "last_used_at": "timestamp", "version": "integer",
 }  # fmt: skip
 USER_COLUMNS = {"preferred_orientation": "varchar", "style_preferences": "text", "subscription_tier": "varchar"}
 OPTIONAL_TABLES = ("art_favorites", "art_votes", "rai_sessions", "user_credits", "generation_jobs")
@@ -62,6 +63,11 @@ class Host:
         if "pool_status" not in self.columns["art_sessions"]:
             return "true"
         return f"({alias}.pool_status IS NULL OR {alias}.pool_status = 'active')"
+
+    def servable(self, alias: str) -> str:
+        """The condition that an artwork is active and that the client accepts its URL; it would drop any other."""
+        url = f"{alias}.image_url"
+        return f"({self.active(alias)} AND {url} ~ '^(/|https?://)' AND position('placeholder' in lower({url})) = 0)"
 
 
 def introspect(rows: list[tuple[str, str]]) -> Host:

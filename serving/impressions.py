@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import psycopg
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
@@ -107,7 +108,7 @@ class Impressions:
             "kinds": [event.kind for event in events],
             "session_ids": [event.session_id for event in events],
             "lease_ids": [event.lease_id for event in events],
-            "values": [event.value for event in events],
+            "values": [_single(event.value) for event in events],
             "ats": [event.at for event in events],
             "fenced": [event.fenced for event in events],
             "most_passes": MOST_PASSES,
@@ -121,6 +122,11 @@ class Impressions:
             await cursor.execute(self._record, columns)
             found = await known.fetchone()
             return await cursor.fetchall(), list(found[0] or []) if found else []
+
+
+def _single(value: float | None) -> float | None:
+    """The value in single precision, as its column has it: PostgreSQL refuses what is too small, numpy makes it zero."""
+    return None if value is None else float(np.float32(value))
 
 
 def _outcome(row: dict[str, Any]) -> str:

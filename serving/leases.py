@@ -83,7 +83,7 @@ class Leases:
         users = host.select("users", USER_COLUMNS, "h")
         self._state = query("user_state", columns=users, favourites=favourites)
         columns = host.select("art_sessions", ARTWORK_COLUMNS, "a")
-        self._lease = query("lease_list", columns=columns, active=host.active("a"))
+        self._lease = query("lease_list", columns=columns, active=host.servable("a"))
 
     @contextlib.asynccontextmanager
     async def locked(

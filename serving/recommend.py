@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from features.catalogue import ANY_ORIENTATION, ORIENTATIONS, Catalogue
 from features.errors import CannotScoreError
@@ -30,6 +31,7 @@ from serving.prefetch import rank_traded, smooth
 from serving.rankers import ContentRanker, Rows
 
 T = TypeVar("T")
+Places = NDArray[np.intp]  # in a ranking
 POLICY = "ladder-1"
 SPARES = 5  # candidates beyond the limit, for artworks that left the pool since the snapshot
 THRESHOLD_SAMPLE = 2_000  # pool artworks that the user's median score is taken over
@@ -47,10 +49,12 @@ class Ask:
     limit: int
     orientation: str | None = None  # None: the user's own preference; "any": all
     styles: tuple[str, ...] = ()
+    artists: tuple[str, ...] = ()  # as styles: an artwork in one of either is asked for
     strict_styles: bool = False
     exclude: tuple[str, ...] = ()
     smooth: bool = False  # neighbours in content follow each other, within a few ranks
     supersedes: str | None = None  # the session that this one replaces: its leases pass over
+    least: int = 0  # with fewer candidates nothing is leased and the answer is empty
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ class Answer:
     repeats: uuid.UUID | None
     rank_traded: float  # mean ranks given up for smoothness
     retry_after: float | None  # seconds
+    candidates: Candidates
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,8 @@ class Recommender:
             candidates = choose_candidates(view.catalogue, state, ask)
             ranking = await self._rank(view, state, ask, candidates.rows)
             row, repeats = _list_row(view, state, ask, candidates, ranking)
-            artworks = await self._leases.write(connection, row)
+            enough = len(candidates.rows) >= ask.least
+            artworks = await self._leases.write(connection, row) if enough else []
         _count(ask, row, artworks)
         return Answer(
             recommendation_id=row.recommendation_id,
@@ -109,6 +115,7 @@ class Recommender:
             repeats=repeats,
             rank_traded=row.rank_traded,
             retry_after=_retry_after(row, state, self._settings),
+            candidates=candidates,
         )
 
     def close(self) -> None:
@@ -119,8 +126,11 @@ class Recommender:
         """Every candidate in order, by whatever can score in time."""
         catalogue = view.catalogue
         signal_rows, weights = _signal_rows(catalogue, state)
-        asked = catalogue.with_styles(ask.styles)[rows] if ask.styles else np.ones(len(rows), bool)
-        chosen = catalogue.with_styles([*ask.styles, *state.styles])[rows]
+        named = _asked(catalogue, ask)
+        asked = np.ones(len(rows), bool) if named is None else named[rows]
+        chosen = catalogue.with_styles(state.styles)[rows]
+        if named is not None:
+            chosen |= asked
         coverage = 1.0 - len(rows) / max(catalogue.size, 1)
         scored = await self._model_scores(view, signal_rows, weights, rows)
         evidence = Evidence(
@@ -177,8 +187,9 @@ def choose_candidates(catalogue: Catalogue, state: UserState, ask: Ask) -> Candi
     fits = _fits(catalogue, _orientation_of(ask, state))
     eligible = unseen & fits
     wanted = eligible & ~_named(catalogue, ask.exclude)
-    if ask.strict_styles and ask.styles:
-        wanted &= catalogue.with_styles(ask.styles)
+    named = _asked(catalogue, ask)
+    if ask.strict_styles and named is not None:
+        wanted &= named
     wanted[catalogue.rows(state.retired)] = False
     free = wanted.copy()
     free[catalogue.rows(state.held_elsewhere)] = False
@@ -243,6 +254,13 @@ def _orientation_of(ask: Ask, state: UserState) -> str | None:
     return None if orientation in BOTH else orientation
 
 
+def _asked(catalogue: Catalogue, ask: Ask) -> Mask | None:
+    """Which artworks are in a style or by an artist that the request names; None when it names none."""
+    if not ask.styles and not ask.artists:
+        return None
+    return catalogue.with_styles(ask.styles) | catalogue.with_artists(ask.artists)
+
+
 def _fits(catalogue: Catalogue, orientation: str | None) -> Mask:
     """Which artworks fit an orientation; one without an orientation fits all."""
     if orientation not in ORIENTATIONS:
@@ -267,16 +285,13 @@ def _list_row(
     catalogue = view.catalogue
     held = np.zeros(len(catalogue.keys), dtype=bool)
     held[catalogue.rows(state.held)] = True
-    wanted = ranking.rungs != ladder.RELAXED if ask.styles else np.ones(len(ranking.rows), bool)
-    first = held[ranking.rows] & wanted
-    again = np.flatnonzero(first)
-    again = again[np.argsort(_places(catalogue.rows(state.held), ranking.rows[again]))]
-    fresh = np.flatnonzero(~first)[: max(ask.limit + SPARES - len(again), 0)]
+    again, fresh = _again_and_fresh(held, catalogue.rows(state.held), ranking)
+    fresh = fresh[: max(ask.limit + SPARES - len(again), 0)]
     wish = max(ask.limit - len(again), 0) if ask.smooth else 0
     turned = smooth(catalogue.vectors[ranking.rows[fresh[:wish]]])
     order = np.concatenate([again, fresh[:wish][turned], fresh[wish:]])[: ask.limit + SPARES]
     keys = catalogue.keys[ranking.rows[order]]
-    repeats = state.last_list if first.any() else None
+    repeats = state.last_list if held[ranking.rows[order]].any() else None
     row = ListRow(
         recommendation_id=new_id(),
         user_id=ask.user_id,
@@ -299,6 +314,19 @@ def _list_row(
         rank_traded=rank_traded(turned),
     )
     return row, repeats
+
+
+def _again_and_fresh(held: Mask, held_rows: Rows, ranking: Ranking) -> tuple[Places, Places]:
+    """Places in the ranking of what is held, in the order of offering, and of the rest, best first.
+
+    Held artworks of another style than the one asked for wait in the rest, before others of their kind.
+    """
+    again = np.flatnonzero(held[ranking.rows])
+    again = again[np.argsort(_places(held_rows, ranking.rows[again]))]
+    relaxed = ranking.rungs[again] == ladder.RELAXED
+    fresh = np.flatnonzero(~held[ranking.rows])
+    better = np.searchsorted(ranking.rungs[fresh], ladder.RELAXED)
+    return again[~relaxed], np.concatenate([fresh[:better], again[relaxed], fresh[better:]])
 
 
 def _places(held: Rows, rows: Rows) -> Rows:

@@ -1,7 +1,7 @@
 """The service with rankers that fail on demand: an application for tests only, `tests.faulty:Vernissage`.
 
-The file that FAULTS names holds a line per trouble, `<source> raise` or `<source> sleep <seconds>`, where the source
-is `model` or `content`. It is read at every ranking, so that a test can change its mind while the service runs.
+The file that the variable FAULTS names holds a line per trouble, `<source> raise` or `<source> sleep <seconds>`, where
+the source is `model` or `content`. It is read at every ranking, so that a test can change its mind in between.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ from serving.service import Vernissage as Vernissage  # noqa: PLC0414 - what Ben
 P = ParamSpec("P")
 R = TypeVar("R")
 
-FAULTS = "FAULTS"
-
 
 class BrokenRankerError(Exception):
     """A ranker broke on demand."""
@@ -31,7 +29,7 @@ def troubled(source: str, work: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(work)
     def ranker(*args: P.args, **kwargs: P.kwargs) -> R:
-        for line in Path(os.environ[FAULTS]).read_text("utf-8").splitlines():
+        for line in Path(os.environ["FAULTS"]).read_text("utf-8").splitlines():
             name, trouble, *seconds = line.split()
             if name == source and trouble == "raise":
                 raise BrokenRankerError

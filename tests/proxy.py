@@ -41,7 +41,7 @@ class _Line:
     def close(self, *, reset: bool = False) -> None:
         """Close both ends, with a reset instead of an orderly end if wished."""
         for writer in self.writers:
-            if reset:
+            if reset and not writer.transport.is_closing():
                 end: socket.socket = writer.get_extra_info("socket")
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
             writer.transport.abort()
@@ -139,6 +139,9 @@ class Proxy:
         finally:
             line.close()
             self._lines.discard(line)
+            for each in line.writers:
+                with contextlib.suppress(OSError):
+                    await each.wait_closed()
 
     async def _connect(self, line: _Line, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Connect a line to the server and carry bytes both ways until both have ended."""

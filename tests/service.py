@@ -127,6 +127,7 @@ class Service:
             if client is not None:
                 client.close()
         if self.process is not None:
+            self._wake()
             with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
                 self.process.send_signal(signal.SIGTERM)
                 self.process.wait(STOP_SECONDS)
@@ -218,6 +219,12 @@ class Service:
             MARK: self._mark,
         }
         return {name: value for name, value in (inherited | own | self.environment).items() if value}
+
+    def _wake(self) -> None:
+        """Resume what a test has suspended, so that it can hear that it is to end."""
+        for process in self.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.resume()
 
     def _is_ours(self, process: psutil.Process) -> bool:
         """Whether a process carries this service's mark."""

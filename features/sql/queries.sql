@@ -33,7 +33,7 @@ WHERE {active};
 -- name: catalogue_rows
 SELECT k.artwork_key, extract(epoch FROM a.created_at)::float8 AS created, {columns}
 FROM vernissage.artwork_keys AS k JOIN public.art_sessions AS a ON a.id = k.artwork_id
-WHERE k.artwork_key = ANY(%(keys)s);
+WHERE k.artwork_key = ANY(%(keys)s) ORDER BY k.artwork_key;
 
 -- A user ----------------------------------------------------------------------------------------------------------
 
@@ -203,10 +203,11 @@ WITH sent AS (
          AS n (event_key, user_id, artwork_id, kind, session_id, lease_id, value, at, fenced, ordinal)
     JOIN vernissage.artwork_keys AS k ON k.artwork_id = n.artwork_id
 ), counted AS (
-    SELECT DISTINCT ON (event_key) * FROM sent WHERE allowed ORDER BY event_key, ordinal
+    SELECT DISTINCT ON (event_key, artwork_key) * FROM sent WHERE allowed ORDER BY event_key, artwork_key, ordinal
 ), logged AS (
     INSERT INTO vernissage.events (event_key, user_id, artwork_key, kind, at, session_id, lease_id, value)
-    SELECT event_key, user_id, artwork_key, kind, at, session_id, lease_id, value FROM counted
+    SELECT DISTINCT ON (event_key) event_key, user_id, artwork_key, kind, at, session_id, lease_id, value
+    FROM counted ORDER BY event_key, ordinal
     ON CONFLICT DO NOTHING
     RETURNING event_key
 ), marked AS (
@@ -215,8 +216,8 @@ WITH sent AS (
     ON CONFLICT (user_id, artwork_key) DO UPDATE SET loaded_by = NULL WHERE v.loaded_by IS NOT NULL
     RETURNING user_id, artwork_key
 ), hosted AS (
-    INSERT INTO public.user_art_impressions (user_id, artwork_id, viewed_at)
-    SELECT s.user_id, s.artwork_id, min(s.at) AT TIME ZONE 'UTC'
+    INSERT INTO public.user_art_impressions (id, user_id, artwork_id, viewed_at)
+    SELECT gen_random_uuid()::text, s.user_id, s.artwork_id, min(s.at) AT TIME ZONE 'UTC'
     FROM counted AS s JOIN public.users AS u ON u.id = s.user_id
     WHERE s.artwork_known
     GROUP BY s.user_id, s.artwork_id
@@ -234,9 +235,9 @@ WITH sent AS (
                    coalesce(array_agg(h.passes ORDER BY h.place) FILTER (WHERE h.passes < %(most_passes)s), '{}'),
                    o.retired || coalesce(array_agg(h.artwork_key) FILTER (WHERE h.passes >= %(most_passes)s), '{}')
             FROM (SELECT g.artwork_key, g.place,
-                         (g.passes + (g.place < (((
+                         (g.passes + (g.place < coalesce((
                              SELECT max(p.place) FROM unnest(o.held) WITH ORDINALITY AS p (artwork_key, place)
-                             WHERE p.artwork_key = ANY (d.keys))))::integer  -- 0: none of what it holds was shown
+                             WHERE p.artwork_key = ANY (d.keys)), 0))::integer  -- 0: none of what it holds was shown
                          )::smallint AS passes
                   FROM unnest(o.held, o.passes) WITH ORDINALITY AS g (artwork_key, passes, place)
                   WHERE g.artwork_key <> ALL (d.keys)) AS h),
@@ -250,7 +251,8 @@ WITH sent AS (
           FROM counted GROUP BY user_id) AS d
     WHERE o.user_id = d.user_id AND (o.held && d.keys OR o.session_id = ANY (d.session_ids))
 )
-SELECT s.ordinal, s.artwork_id, s.artwork_known, s.repeated, s.allowed, l.event_key IS NOT NULL AS logged,
+SELECT s.ordinal, s.artwork_id, s.artwork_known, s.repeated, s.allowed,
+       l.event_key IS NOT NULL AND s.ordinal = min(s.ordinal) OVER (PARTITION BY s.event_key) AS logged,
        m.artwork_key IS NOT NULL AS marked
 FROM sent AS s
 LEFT JOIN logged AS l USING (event_key)

@@ -6,7 +6,7 @@ Nothing here judges; the tests and the evidence script do.
 from __future__ import annotations
 
 import contextlib
-import shutil
+import itertools
 import socket
 import statistics
 import time
@@ -28,6 +28,9 @@ from tests.proxy import Proxy
 from tests.service import Service
 
 Manner = Literal["reset", "stalled"]
+
+FAULTY = "tests.faulty:Vernissage"
+FAULTS = "FAULTS"  # the variable that tells it where to read of its troubles
 
 ARTWORKS = 4_000
 STYLES = 4
@@ -265,16 +268,16 @@ def sleeping_ranker(service: Service, faults: Path, seconds: float = 2.0) -> Rep
     """The model sleeps far beyond the deadline: first some threads are stuck, then all."""
     caller = Caller(service)
     usual = [_timed(caller, f"usual-{number}") for number in range(10)]
-    late, busy, ready = [], [], []
+    busy, ready = [], []
     started = time.monotonic()
     with trouble(faults, f"model sleep {seconds}"):
-        for number in range(RANK_THREADS):
-            late.append(_timed(caller, f"late-{number}"))
+        late = [_timed(caller, f"late-{number}") for number in range(RANK_THREADS)]
         for number in range(RANK_THREADS):
             busy.append(_timed(caller, f"busy-{number}"))
             ready.append(service.is_ready())
     asleep = time.monotonic() - started
-    recovered = wait_for("the model again", lambda: _rungs(caller.next("awake", "s")) == [1], 2 * seconds)
+    users = (f"awake-{number}" for number in itertools.count())  # each new, for what is on lease keeps its place
+    recovered = wait_for("the model again", lambda: _rungs(caller.next(next(users), "s")) == [1], 2 * seconds)
     caller.close()
     return report(
         caller.met,
@@ -369,7 +372,7 @@ def worker_killed(service: Service, database_url: str) -> Report:
         victim = service.worker_processes()[0]
         broke = time.monotonic()
         victim.kill()
-        respawned = wait_for("a new worker", lambda: service.started_workers() == 3, RECOVERY_SECONDS)  # noqa: PLR2004 - two and the new one
+        respawned = wait_for("a new worker", lambda: service.started_workers() == 3, RECOVERY_SECONDS)
         meanwhile = [met for met in audience.met if met.began > broke and met.status == httpx.codes.OK]
         time.sleep(AFTER_SECONDS)
     return report(
@@ -400,7 +403,7 @@ def _broken_for_a_while(audience: Audience, database_url: str, broke: float, res
 def _longest_gap(met: list[Met], since: float) -> float:
     """The longest time after ``since`` in which nobody was served."""
     ends = [since, *(each.ended for each in met if each.status == httpx.codes.OK and each.ended > since)]
-    return max(after - before for before, after in zip(ends, ends[1:], strict=False))
+    return max(after - before for before, after in itertools.pairwise(ends))
 
 
 def _probe(service: Service, path: str) -> int:
@@ -465,10 +468,3 @@ def _read_all(line: socket.socket) -> bytes:
     """Whatever arrives until the service hangs up."""
     with line:
         return b"".join(iter(lambda: line.recv(65_536), b""))
-
-
-def empty(folder: Path) -> Path:
-    """The folder, new."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder

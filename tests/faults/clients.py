@@ -72,16 +72,8 @@ class Caller:
 
     def record(self, user_id: str, session_id: str, artwork_ids: list[str], kind: str = "displayed") -> bool:
         """Report events; whether that was acknowledged."""
-        events = [
-            {
-                "event_id": f"{kind}-{each}",
-                "user_id": user_id,
-                "session_id": session_id,
-                "artwork_id": each,
-                "kind": kind,
-            }
-            for each in artwork_ids
-        ]
+        common = {"user_id": user_id, "session_id": session_id, "kind": kind}
+        events = [{"event_id": f"{kind}-{each}", "artwork_id": each} | common for each in artwork_ids]
         return self._ask("impressions", "POST", "/v1/impressions", json={"events": events}) is not None
 
     def get(self, path: str) -> dict[str, Any] | None:
@@ -250,9 +242,8 @@ def _met(route: str, began: float, response: httpx.Response) -> Met:
     is_problem = response.headers.get("content-type") == "application/problem+json"
     code = response.json().get("code") if is_problem else None
     can_retry = status != httpx.codes.SERVICE_UNAVAILABLE or response.headers.get("retry-after", "").isdigit()
-    return Met(
-        route, began, ended, status, code, bool(code) and can_retry and status != httpx.codes.INTERNAL_SERVER_ERROR
-    )
+    sound = bool(code) and can_retry and status != httpx.codes.INTERNAL_SERVER_ERROR
+    return Met(route, began, ended, status, code, sound)
 
 
 def _was_served(met: Iterable[Met], since: float) -> bool:
@@ -272,9 +263,9 @@ def _lost(person: Person, database_url: str) -> int:
     return len(person.displayed.keys() - (seen & logged)) + len(set(person.lists) - lists)
 
 
-SEEN = (
-    "SELECT k.artwork_id FROM vernissage.seen JOIN vernissage.artwork_keys AS k USING (artwork_key) WHERE user_id = %s"
-)
+SEEN = """
+SELECT k.artwork_id FROM vernissage.seen JOIN vernissage.artwork_keys AS k USING (artwork_key) WHERE user_id = %s
+"""
 DISPLAYED = """
 SELECT k.artwork_id FROM vernissage.events JOIN vernissage.artwork_keys AS k USING (artwork_key)
 WHERE user_id = %s AND kind = 'displayed'

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ def two_versions(ready: Settings, connection: psycopg.Connection) -> Settings:
 
 
 @pytest.fixture
-def command(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def command(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Runs the `vernissage` command with the test's settings."""
     monkeypatch.setenv("DATABASE_URL", settings.database_url)
     monkeypatch.setenv("VERNISSAGE_HOME", settings.home)
@@ -101,7 +101,7 @@ def client(settings: Settings) -> MlflowClient:
 def artifact(settings: Settings, version: str, name: str) -> Path:
     """A file of a registered version, where the registry keeps it."""
     source = client(settings).get_model_version("vernissage", version).source
-    return Path(source.removeprefix("file://")) / name
+    return Path(str(source).removeprefix("file://")) / name
 
 
 def row(connection: psycopg.Connection) -> dict[str, Any]:
@@ -120,7 +120,8 @@ def audit(connection: psycopg.Connection) -> list[tuple[str, str]]:
 HISTORY = """
 INSERT INTO public.users (id) VALUES ('ann'), ('bob'), ('10');
 INSERT INTO public.art_sessions (id, session_id, image_url, prompt) VALUES
-    ('one', 's', '/1', 'a lake, "still"'), ('two', 's', '/2', 'same'), ('twin', 's', '/3', 'same'), ('007', 's', '/4', 'x');
+    ('one', 's', '/1', 'a lake, "still"'), ('two', 's', '/2', 'same'),
+    ('twin', 's', '/3', 'same'), ('007', 's', '/4', 'x');
 INSERT INTO vernissage.artwork_keys (artwork_id) VALUES ('one'), ('two'), ('gone');
 INSERT INTO vernissage.seen (user_id, artwork_key, seen_at)
     SELECT 'ann', artwork_key, '2026-03-01 10:00+00' FROM vernissage.artwork_keys;
@@ -132,8 +133,10 @@ INSERT INTO vernissage.events (event_key, user_id, artwork_key, kind, at, value)
     WHERE artwork_id = 'two';
 INSERT INTO public.art_favorites (user_id, artwork_id, created_at) VALUES
     ('ann', 'two', '2026-03-01 10:01'), ('bob', '007', '2026-03-03 10:00');
-INSERT INTO vernissage.sessions (user_id, session_id, expires_at) VALUES ('bob', 'bobs', now()), ('bob', 'shared', now());
-INSERT INTO public.rai_sessions (user_id, client_session_id) VALUES ('ann', 'anns'), ('ann', 'shared'), (NULL, 'nobodys');
+INSERT INTO vernissage.sessions (user_id, session_id, expires_at) VALUES
+    ('bob', 'bobs', now()), ('bob', 'shared', now());
+INSERT INTO public.rai_sessions (user_id, client_session_id) VALUES
+    ('ann', 'anns'), ('ann', 'shared'), (NULL, 'nobodys');
 INSERT INTO vernissage.served_lists (recommendation_id, user_id, session_id, policy, requested, artwork_keys, scores,
     rungs, propensities, candidate_hash, candidate_size, excluded)
     VALUES (gen_random_uuid(), '10', 'tens', 'p', 1, '{}', '{}', '{}', '{}', 0, 0, '{}');
@@ -198,7 +201,8 @@ def test_equal_rows_have_an_equal_hash(connection: psycopg.Connection, world: Wo
     connection.execute("CREATE TEMP TABLE kept AS TABLE vernissage.events; TRUNCATE vernissage.events")
     connection.execute("INSERT INTO vernissage.events SELECT * FROM kept ORDER BY event_key DESC")
     assert take_snapshot(connection, HALF_LIFE).digest == before
-    connection.execute("DELETE FROM vernissage.events WHERE event_key = (SELECT event_key FROM kept WHERE kind = 'dwell' LIMIT 1)")
+    one = "SELECT event_key FROM kept WHERE kind = 'dwell' LIMIT 1"
+    connection.execute(f"DELETE FROM vernissage.events WHERE event_key = ({one})")
     assert take_snapshot(connection, HALF_LIFE).digest != before
 
 
@@ -208,23 +212,25 @@ def test_equal_rows_have_an_equal_hash(connection: psycopg.Connection, world: Wo
 def test_each_training_is_one_run_and_one_version(two_versions: Settings, connection: psycopg.Connection) -> None:
     """With parameters, metrics on the time split, the snapshot's hash and the bundle."""
     registry = client(two_versions)
-    experiment = registry.get_experiment_by_name("vernissage")
-    runs = {run.info.run_name: run for run in registry.search_runs([experiment.experiment_id])}
+    experiments = [experiment.experiment_id for experiment in registry.search_experiments()]
+    runs = {run.info.run_name: run for run in registry.search_runs(experiments)}
     assert sorted(runs) == ["nmf", "popularity"]
-    digest = take_snapshot(connection, two_versions.half_life_days).digest
+    snapshot = take_snapshot(connection, two_versions.half_life_days)
     for name, version in (("popularity", "1"), ("nmf", "2")):
         run, registered = runs[name], registry.get_model_version("vernissage", version)
         assert registered.run_id == run.info.run_id
         assert run.info.status == "FINISHED"
-        assert registered.tags == {"model": name, "snapshot": digest, "split": "time"}
+        assert registered.tags == {"model": name, "snapshot": snapshot.digest, "split": "time"}
         assert registered.tags.items() <= run.data.tags.items()
         metrics = {"recall_at_20", "ndcg_at_20", "coverage_at_20", "novelty_at_20", "auc_shown", "users_judged"}
         assert metrics | {"training_seconds"} == set(run.data.metrics)
-        assert (run.data.params["users"], run.data.params["half_life_days"]) == ("120", "90.0")
+        assert (run.data.params["users"], run.data.params["half_life_days"]) == (str(snapshot.users), "90.0")
     assert runs["nmf"].data.params["n_components"] == "8"
 
 
-def test_a_bundle_is_the_same_for_the_same_data_and_seed(two_versions: Settings, connection: psycopg.Connection) -> None:
+def test_a_bundle_is_the_same_for_the_same_data_and_seed(
+    two_versions: Settings, connection: psycopg.Connection
+) -> None:
     """The arrays byte for byte; the manifest but for the time it was made."""
     third = learn(NMF, two_versions, connection).version
     first, again = (artifact(two_versions, version, bundles.ARRAYS).read_bytes() for version in ("2", third))
@@ -249,7 +255,7 @@ def test_a_bundle_names_no_user(two_versions: Settings, world: World) -> None:
 
 
 def test_one_user_with_259_impressions_trains_nothing_and_exits_well(
-    command: Any, connection: psycopg.Connection, settings: Settings
+    command: Callable[..., Result], connection: psycopg.Connection, settings: Settings
 ) -> None:
     """The host's own size: one sentence, a content bundle, published, exit code 0."""
     connection.execute("""
@@ -268,7 +274,7 @@ def test_one_user_with_259_impressions_trains_nothing_and_exits_well(
     assert settings.home_path.joinpath("mlflow.db").is_file()
 
 
-def test_an_empty_database_trains_nothing_either(command: Any) -> None:
+def test_an_empty_database_trains_nothing_either(command: Callable[..., Result]) -> None:
     """Before the first impression."""
     result = command("train", "popularity")
     assert result.exit_code == 0
@@ -472,7 +478,7 @@ def test_the_watcher_process_follows_within_seconds_and_ends_when_told(
 # The command --------------------------------------------------------------------------------------------------------
 
 
-def test_the_command_trains_publishes_lists_and_rolls_back(ready: Settings, command: Any) -> None:
+def test_the_command_trains_publishes_lists_and_rolls_back(ready: Settings, command: Callable[..., Result]) -> None:
     """What a person types, and what the last lines say."""
     assert command("models").stdout == "no versions yet: make one with `vernissage train nmf`\n"
     trained = command("train", "popularity", "--publish").stdout.splitlines()[-1]
@@ -489,7 +495,7 @@ def test_the_command_trains_publishes_lists_and_rolls_back(ready: Settings, comm
 
 
 @pytest.mark.parametrize("words", [("publish", "0"), ("publish", "two"), ("train", "nmf", "--components", "0")])
-def test_the_command_refuses_bad_arguments(command: Any, words: tuple[str, ...]) -> None:
+def test_the_command_refuses_bad_arguments(command: Callable[..., Result], words: tuple[str, ...]) -> None:
     """With exit code 2 and a word about the argument."""
     result = command(*words)
     assert result.exit_code == 2

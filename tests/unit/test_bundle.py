@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import shutil
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,10 +55,12 @@ def saved(tmp_path: Path) -> Path:
     return tmp_path / "bundle"
 
 
-def reseal(folder: Path, made: Arrays | None = None, **changes: Any) -> None:
-    """Make the bundle consistent again after tampering: right checksums over wrong contents."""
+def reseal(folder: Path, made: Arrays | None = None, contents: bytes | None = None, **changes: Any) -> None:
+    """Put something else in place of the arrays and the manifest's fields, under right checksums."""
+    if contents is not None:
+        (folder / ARRAYS).write_bytes(contents)
     if made is not None:
-        np.savez(folder / ARRAYS, allow_pickle=True, **made)  # type: ignore[arg-type] # numpy types its keywords loosely
+        np.savez(folder / ARRAYS, allow_pickle=True, **made)
     told = json.loads((folder / MANIFEST).read_bytes())
     told["files"] = {ARRAYS: hashlib.sha256((folder / ARRAYS).read_bytes()).hexdigest()}
     (folder / MANIFEST).write_text(json.dumps({**told, **changes}))
@@ -116,7 +117,7 @@ def test_a_content_bundle_needs_no_arrays(tmp_path: Path) -> None:
     [
         (lambda folder: (folder / ARRAYS).unlink(), "arrays.npz is missing"),
         (lambda folder: (folder / MANIFEST).unlink(), "manifest.json cannot be read"),
-        (lambda folder: shutil.rmtree(folder), "manifest.json cannot be read"),
+        (shutil.rmtree, "manifest.json cannot be read"),
         (lambda folder: (folder / MANIFEST).write_text("{"), "is not a manifest"),
         (lambda folder: (folder / MANIFEST).write_text("[]"), "is not a manifest"),
         (lambda folder: (folder / MANIFEST).write_bytes(b"\xff\xfe"), "is not a manifest"),
@@ -125,7 +126,7 @@ def test_a_content_bundle_needs_no_arrays(tmp_path: Path) -> None:
         (lambda folder: reseal(folder, format=2), "format 2 is not 1"),
         (lambda folder: reseal(folder, files={}), "names no arrays.npz"),
         (lambda folder: (folder / ARRAYS).write_bytes(b"PK"), "checksum of arrays.npz does not match"),
-        (lambda folder: ((folder / ARRAYS).write_bytes(b"PK"), reseal(folder)), "arrays.npz cannot be read"),
+        (lambda folder: reseal(folder, contents=b"PK"), "arrays.npz cannot be read"),
         (replaced(factors=None), "the array factors is missing"),
         (replaced(gram=None), "needs the arrays projection and gram"),
         (replaced(prior=arrays()["prior"][1:]), "prior has the shape (29,), not (30,)"),
@@ -193,8 +194,7 @@ def test_a_flipped_byte_never_passes_unnoticed(saved: Path, place: int, flip: in
 def test_a_spoilt_file_under_a_right_checksum_never_crashes(saved: Path, place: int, flip: int) -> None:
     """Whoever wrote the checksum: the bundle loads, perhaps with other numbers, or is refused."""
     original = {name: (saved / name).read_bytes() for name in (ARRAYS, MANIFEST)}
-    (saved / ARRAYS).write_bytes(with_flip(original[ARRAYS], place, flip))
-    reseal(saved)
+    reseal(saved, contents=with_flip(original[ARRAYS], place, flip))
     with contextlib.suppress(BadBundleError):
         check_probes(bundles.load(saved), saved)
     for name, content in original.items():

@@ -160,13 +160,13 @@ def test_content_learns_nothing() -> None:
 
 def direction(vector: np.ndarray) -> np.ndarray:
     """The vector at unit length: users' degrees change only their vectors' length."""
-    return vector / np.linalg.norm(vector)
+    return np.asarray(vector / np.linalg.norm(vector))
 
 
 def scale_of(given: Interactions) -> np.ndarray:
     """What each artwork's column is multiplied by, from the definition."""
     degrees = given.matrix.toarray().clip(0).sum(0).astype(np.float64)
-    return 1 / np.sqrt(degrees + degrees.mean())
+    return np.asarray(1 / np.sqrt(degrees + degrees.mean()))
 
 
 def trained_on(given: Interactions, arrays: dict[str, np.ndarray]) -> FactorRanker:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Column, Table
+from rich.table import Table
 
 from features.errors import ExtraMissingError
 
@@ -143,9 +143,10 @@ def _sentence(trained: Trained, *, published: bool) -> str:
 
 def _table(found: list[Version], live: str | None) -> Table:
     """The versions as a table."""
+    table = Table(box=None, caption="recall and ndcg at 20 places; more in MLflow")
     headers = [label.removesuffix("@20") for label in SHOWN.values()]
-    caption = "recall and ndcg at 20 places; more in MLflow"
-    table = Table("version", "model", Column("created (UTC)", no_wrap=True), *headers, "state", box=None, caption=caption)
+    for header in ("version", "model", "created (UTC)", *headers, "state"):
+        table.add_column(header, no_wrap=True)
     for version in found:
         state = [*version.aliases, *(["live"] if version.number == live else [])]
         table.add_row(
