@@ -2,8 +2,8 @@
 
 Rows are only ever added and an artwork keeps its row while the process lives; one that leaves the pool becomes
 inactive. Rows with one and the same image are one artwork: the first stands for all of them, and whatever is known
-of another (seen, on lease) counts for it. The snapshot is a copy that is safe to be late: what is served is checked against the database again
-(query lease_list), and what a user has seen never comes from here.
+of another (seen, on lease) counts for it. The snapshot is a copy that is safe to be late: what is served is checked
+against the database again (query lease_list), and what a user has seen never comes from here.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,11 +21,11 @@ from numpy.typing import NDArray
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
+from features.arrays import Floats
 from features.content import LENGTH, content_vectors, tokens_of
 from features.database import query, transaction
 from features.dna import read_dna
 from features.host import Host
-from features.signals import Floats
 
 ORIENTATIONS = ("portrait", "landscape", "square")
 ANY_ORIENTATION = -1
@@ -200,9 +201,9 @@ def _orientation(row: dict[str, Any]) -> int:
 
 def _quality(row: dict[str, Any]) -> float:
     """Quality from 0 to 1: the host's scores are on a 0-100 scale, but one of its paths writes 0-1."""
-    if row["quality_score"] is None:
+    score = math.nan if row["quality_score"] is None else float(row["quality_score"])
+    if math.isnan(score):  # numeric knows NaN too
         return 0.5
-    score = float(row["quality_score"])
     return min(max(score if score <= 1 else score / 100, 0.0), 1.0)
 
 

@@ -15,8 +15,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from features.arrays import Floats
 from features.dna import TASTE_LENGTH, DnaKind, taste_part
-from features.signals import Floats
 
 WORD_LENGTH = 48
 LENGTH = WORD_LENGTH + TASTE_LENGTH
@@ -47,12 +47,15 @@ def content_vectors(dna_kinds: Sequence[DnaKind], dna: Floats, tokens: Sequence[
 
 
 def tokens_of(
-    styles: Iterable[str], motifs: Iterable[str], artists: Iterable[str], prompt: str
+    styles: Iterable[str | None], motifs: Iterable[str | None], artists: Iterable[str | None], prompt: str
 ) -> list[tuple[str, float]]:
-    """The weighted tokens of one artwork; a token names its field: 'rose' the motif is not 'rose' the artist."""
-    pairs = [(f"style:{name.casefold()}", STYLE) for name in styles]
-    pairs += [(f"motif:{name.casefold()}", MOTIF) for name in motifs]
-    pairs += [(f"artist:{name.casefold()}", ARTIST) for name in artists]
+    """The weighted tokens of one artwork; a token names its field: 'rose' the motif is not 'rose' the artist.
+
+    The host's arrays may hold NULL and empty texts, which say nothing.
+    """
+    pairs = [(f"style:{name.casefold()}", STYLE) for name in styles if name]
+    pairs += [(f"motif:{name.casefold()}", MOTIF) for name in motifs if name]
+    pairs += [(f"artist:{name.casefold()}", ARTIST) for name in artists if name]
     pairs += [(f"word:{word}", PROMPT) for word in set(_WORD.findall(prompt.casefold()))]
     return pairs
 

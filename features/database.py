@@ -117,10 +117,14 @@ def make_pool(url: str, settings: Settings) -> AsyncConnectionPool:
             await connection.commit()
 
     async def check(connection: psycopg.AsyncConnection) -> None:
-        async with asyncio.timeout(settings.database_wait_seconds / 2):  # leaves time for another connection
-            await AsyncConnectionPool.check_connection(connection)
+        try:
+            async with asyncio.timeout(settings.database_wait_seconds / 2):  # leaves time for another connection
+                await AsyncConnectionPool.check_connection(connection)
+        except TimeoutError:
+            await pool.drain()  # what happened to one silent line has happened to the others
+            raise
 
-    return Pool(
+    pool = Pool(
         url,
         seconds=settings.transaction_seconds,
         min_size=settings.pool_min,
@@ -132,6 +136,7 @@ def make_pool(url: str, settings: Settings) -> AsyncConnectionPool:
         kwargs={"connect_timeout": math.ceil(settings.database_wait_seconds), "application_name": "vernissage"},
         open=False,
     )
+    return pool
 
 
 def _limits(settings: Settings) -> dict[str, str]:

@@ -12,8 +12,8 @@ import enum
 import msgspec
 import numpy as np
 
+from features.arrays import Floats
 from features.errors import BadDnaError
-from features.signals import Floats
 
 LENGTH = 50
 TASTE_LENGTH = 44

@@ -1,11 +1,7 @@
-"""What people did, as weights: one formula for training (a polars frame) and for serving (a few rows).
+"""What people did, as one weighted frame: displays, dwell, votes, favourites and skips of everybody, for training.
 
-An impression is exposure, not taste: the host chose what was shown (newest first), so a matrix of impressions
-learns that policy. A display therefore weighs little, and dwell, likes, favourites, dislikes and skips carry the
-taste. Where a data set holds nothing but displays they are all there is, and the same small weights, equal for
-all, amount to the usual binary matrix.
-
-No models and no HTTP here.
+The formula of the weights is features.weights. No models and no HTTP here, and nothing that serving imports: polars
+comes with the training extra.
 """
 
 from __future__ import annotations
@@ -13,59 +9,13 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+import polars as pl
+import psycopg
 
 from features.database import query
-
-if TYPE_CHECKING:  # polars comes with the training extra; serving runs without it
-    import polars as pl
-    import psycopg
-
-KINDS = ("displayed", "dwell", "like", "dislike", "skip", "favourite")
-KIND_CODES = {kind: code for code, kind in enumerate(KINDS)}
-_DWELL = KIND_CODES["dwell"]
-_LIKE = KIND_CODES["like"]
-
-#: Weight of one event of each kind, in units of one like; dwell's is per doubling of the user's typical dwell.
-KIND_WEIGHTS = np.array([0.05, 0.5, 1.0, -1.0, -0.5, 2.0], dtype=np.float32)
-DWELL_RANGE = (-0.5, 1.0)
-
-Floats = NDArray[np.float32]
-
-
-def weigh(
-    kinds: NDArray[np.int8], values: Floats, ages_days: Floats, typical_dwell: Floats | float, half_life_days: float
-) -> Floats:
-    """Return the weight of each event, shape (n,), in units of one fresh like.
-
-    ``values``: seconds for dwell, strength (1 = a plain like) for like, else unused; NaN where absent.
-    ``typical_dwell``: the user's median dwell in seconds, a scalar or shape (n,): people differ in pace, so only
-    the ratio to their own median speaks (log-normal dwell: Yin et al., "Silence is also evidence", KDD 2013).
-    A like's strength counts by log2(1 + strength), after Hu, Koren & Volinsky (ICDM 2008), section 3.
-    """
-    weights = KIND_WEIGHTS[kinds].copy()
-    dwell = kinds == _DWELL
-    with np.errstate(divide="ignore", invalid="ignore"):
-        doublings = np.log2(values / typical_dwell)
-    weights[dwell] = np.clip(np.nan_to_num(KIND_WEIGHTS[_DWELL] * doublings, nan=0.0), *DWELL_RANGE)[dwell]
-    strong = (kinds == _LIKE) & (values > 0)
-    weights[strong] = np.log2(1.0 + values[strong])
-    return np.asarray(weights * np.exp2(-np.maximum(ages_days, 0.0) / half_life_days), dtype=np.float32)
-
-
-def typical_dwell(kinds: NDArray[np.int8], values: Floats) -> float:
-    """The median dwell in seconds among one user's events; 1.0 when there is none."""
-    seconds = values[(kinds == _DWELL) & (values > 0)]
-    return float(np.median(seconds)) if len(seconds) else 1.0
-
-
-def combine(artwork_rows: NDArray[np.int32], weights: Floats) -> tuple[NDArray[np.int32], Floats]:
-    """Sum one user's weights per artwork: distinct rows (m,) and their weights (m,)."""
-    rows, inverse = np.unique(artwork_rows, return_inverse=True)
-    return rows.astype(np.int32), np.bincount(inverse, weights=weights, minlength=len(rows)).astype(np.float32)
+from features.weights import KINDS, weigh
 
 
 @dataclass(frozen=True)
@@ -88,8 +38,6 @@ def read_events(connection: psycopg.Connection) -> Events:
     where either leads to none or to several it is left out and counted. A person's last vote on an artwork counts.
     Tables of the host that are absent count as empty.
     """
-    import polars as pl  # noqa: PLC0415 - only training has it
-
     parts = [_copy_events(connection, query("learn_seen")), _copy_events(connection, query("learn_events"))]
     if _has_table(connection, "public.user_art_impressions"):
         parts.append(_copy_events(connection, query("learn_impressions")))
@@ -107,8 +55,6 @@ def sum_signals(events: pl.DataFrame, half_life_days: float, until: datetime | N
     newest event, never from the clock, so that equal data give equal weights. Where nothing at all tells of taste,
     the displays' equal (small, ageing) weights are all there is; the models normalise their scale away.
     """
-    import polars as pl  # noqa: PLC0415 - only training has it
-
     known = events if until is None else events.filter(pl.col("at") < until)
     tells = pl.col("kind") != "displayed"
     weighed = known.with_columns(weight=_weights(known, half_life_days, until))
@@ -122,8 +68,6 @@ def sum_signals(events: pl.DataFrame, half_life_days: float, until: datetime | N
 
 def _weights(events: pl.DataFrame, half_life_days: float, until: datetime | None) -> pl.Series:
     """The weight of each event, shape (n,); Float64, for it is rounded after summing."""
-    import polars as pl  # noqa: PLC0415 - only training has it
-
     kinds = events["kind"].to_physical().to_numpy().astype(np.int8)
     dwell = pl.when((pl.col("kind") == "dwell") & (pl.col("value") > 0)).then(pl.col("value"))
     newest = events["at"].max() if until is None else until
@@ -157,8 +101,6 @@ def _copy_events(connection: psycopg.Connection, select: str) -> pl.DataFrame:
 
 def _frame(rows: bytes) -> pl.DataFrame:
     """Parse CSV rows without a header."""
-    import polars as pl  # noqa: PLC0415 - only training has it
-
     schema: dict[str, pl.DataType | type[pl.DataType]] = {
         "user_id": pl.String,
         "artwork_id": pl.String,

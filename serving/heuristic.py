@@ -12,8 +12,8 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
+from features.arrays import Floats
 from features.catalogue import Catalogue
-from features.signals import Floats
 
 STYLE, QUALITY, NEWNESS, SPREAD = 0.5, 0.2, 0.2, 0.1
 

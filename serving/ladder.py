@@ -13,8 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from features.signals import Floats
-from serving.rankers import Rows
+from features.arrays import Floats, Mask, Rows
 
 RungReason = Literal["model", "near_liked", "style_relaxed", "unseen"]
 ShortReason = Literal["exhausted", "all_leased", "filtered", "degraded"]
@@ -24,7 +23,6 @@ RUNG_REASONS: dict[int, RungReason] = {MODEL: "model", NEAR: "near_liked", RELAX
 NEAR_COSINE = 0.5  # half of the squared length in common: the same style, or alike to look at
 
 Rungs = NDArray[np.int8]
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,14 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
+from features.arrays import Floats, Keys
 from features.catalogue import read_style_preferences, unpack_keys
 from features.database import query, transaction
 from features.host import ARTWORK_COLUMNS, USER_COLUMNS, Host
 from features.settings import Settings
-from features.signals import KIND_CODES, Floats, typical_dwell, weigh
+from features.weights import KIND_CODES, typical_dwell, weigh
 from serving.ladder import ShortReason
 
-Keys = NDArray[np.int32]
 DAY = 86_400.0
 
 

@@ -18,6 +18,7 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from features import catalogue as pool_snapshot
+from features.arrays import Rows
 from features.catalogue import Catalogue
 from features.database import query, transaction
 from features.errors import BadBundleError, VernissageError
@@ -27,7 +28,7 @@ from serving import bundle as bundles
 from serving import telemetry
 from serving.bundle import Bundle
 from serving.erasure import erase_departed
-from serving.rankers import FactorRanker, Rows, make_factor_ranker
+from serving.rankers import FactorRanker, make_factor_ranker
 
 CHAMPION = "champion"
 

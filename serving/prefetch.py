@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
+from features.arrays import Floats
 from features.settings import Settings
-from features.signals import Floats
 
 Network = Literal["4g", "3g", "2g", "slow-2g"]
 

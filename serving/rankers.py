@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
 from scipy.optimize import nnls
 
+from features.arrays import Floats, Rows
 from features.errors import BadBundleError, CannotScoreError
-from features.signals import Floats
 from serving.bundle import Bundle
-
-Rows = NDArray[np.int32]
 
 
 class Ranker(Protocol):

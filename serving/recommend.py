@@ -18,17 +18,18 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from features.arrays import Floats, Mask, Rows
 from features.catalogue import ANY_ORIENTATION, ORIENTATIONS, Catalogue
 from features.errors import CannotScoreError
 from features.identifiers import new_id
 from features.settings import Settings
-from features.signals import Floats, combine
+from features.weights import combine
 from serving import heuristic, ladder, telemetry
-from serving.ladder import Evidence, Mask, Ranking, ShortReason
+from serving.ladder import Evidence, Ranking, ShortReason
 from serving.leases import Leases, ListRow, UserState
 from serving.live import Live, Model, View
 from serving.prefetch import rank_traded, smooth
-from serving.rankers import ContentRanker, Rows
+from serving.rankers import ContentRanker
 
 T = TypeVar("T")
 Places = NDArray[np.intp]  # in a ranking

@@ -37,6 +37,10 @@ SKIPPED = Counter("vernissage_rung_skipped_total", "Times a source of ranking co
 STALE = Counter("vernissage_stale_candidates_total", "Candidates dropped as no longer active at serve time.")
 EVENTS = Counter("vernissage_events_total", "Events received, by kind and outcome.", ["kind", "outcome"])
 CLAIMS = Counter("vernissage_claims_total", "Claims, by outcome (granted, repeated, lost).", ["outcome"])
+LATE = Counter(
+    "vernissage_late_draws_total", "Displays of the host's client whose session did not hold the artwork.", ["why"]
+)
+JOBS = Counter("vernissage_list_job_polls_total", "Polls for a list that was not to be had at once.", ["state"])
 CLIENT = Counter("vernissage_client_total", "What clients counted themselves and reported by heartbeat.", ["what"])
 ERASED = Counter("vernissage_erased_users_total", "Users whose rows were erased after the host deleted them.")
 UNKNOWN = Counter("vernissage_unknown_references_total", "Events on what the host does not hold.", ["what"])

@@ -16,6 +16,9 @@ from features.errors import DatabaseUnavailableError, SchemaMissingError, Vernis
 from features.host import Host, introspect
 from features.settings import Settings
 from serving import telemetry, tokens
+from serving.host_lists import HostLists
+from serving.host_monitor import HostMonitor
+from serving.host_sightings import HostSightings
 from serving.impressions import Impressions
 from serving.keys import Key, KeyRing
 from serving.leases import Leases
@@ -39,6 +42,9 @@ class Parts:
     impressions: Impressions
     sessions: Sessions
     library: Library
+    host_lists: HostLists
+    host_sightings: HostSightings
+    host_monitor: HostMonitor
     secret: str  # the installation's own: pseudonyms in logs, signatures of tokens
 
 
@@ -129,14 +135,19 @@ class Worker:
         live = Live(self.pool, host, self.settings)
         await live.start()
         leases = Leases(self.pool, host, self.settings)
+        recommender = Recommender(leases, live, self.settings)
+        impressions = Impressions(self.pool, host, self.settings)
         self._parts = Parts(
             host=host,
             leases=leases,
             live=live,
-            recommender=Recommender(leases, live, self.settings),
-            impressions=Impressions(self.pool, host, self.settings),
+            recommender=recommender,
+            impressions=impressions,
             sessions=Sessions(self.pool, self.settings),
             library=Library(self.pool, host),
+            host_lists=HostLists(self.pool, host, recommender),
+            host_sightings=HostSightings(self.pool, impressions, self.settings),
+            host_monitor=HostMonitor(self.pool, host),
             secret=row[0] if row else "",
         )
 

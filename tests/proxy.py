@@ -122,9 +122,10 @@ class Proxy:
         await self._cut()
 
     async def _end(self) -> None:
-        """Wait for every line's task."""
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Wait for every line's task, of those too that were being accepted when the port was closed."""
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            await self._cut()
+            await asyncio.wait(tasks, timeout=0.05)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one line to its end."""

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from features.arrays import Floats, Rows
 from features.errors import BadImportError
-from features.signals import Floats
 from serving.bundle import Bundle
-from serving.rankers import FactorRanker, Rows, make_factor_ranker
+from serving.rankers import FactorRanker, make_factor_ranker
 from training import metrics
 from training.learner import Learner, learn
 

@@ -5,6 +5,7 @@ It answers no requests. While it is down, workers go on with what they have; sev
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 
@@ -12,6 +13,8 @@ from features.database import connect
 from features.settings import Settings
 from serving.telemetry import get_logger
 from training.publish import Outcome, deliver
+
+_ADDRESS = re.compile(r"0x[0-9a-f]+")  # in some drivers' messages; it would make each trouble a new one
 
 
 class Watcher:
@@ -35,7 +38,7 @@ class Watcher:
             with connect(self._database_url, autocommit=True) as connection:
                 outcome = deliver(self._settings, connection)
         except Exception as error:  # noqa: BLE001 - a watcher that dies would freeze the live model unnoticed
-            self._note(f"{type(error).__name__}: {error}")
+            self._note(_ADDRESS.sub("...", f"{type(error).__name__}: {error}"))
             return
         self._note("")
         if outcome is not None:

@@ -183,7 +183,8 @@ WITH sent AS (
            EXISTS (SELECT FROM vernissage.events AS e
                    WHERE e.event_key = n.event_key AND e.artwork_key = k.artwork_key) AS repeated,
            NOT n.fenced OR (
-               EXISTS (SELECT FROM vernissage.sessions AS o
+               NOT EXISTS (SELECT FROM vernissage.events AS e WHERE e.event_key = n.event_key)
+               AND EXISTS (SELECT FROM vernissage.sessions AS o
                        WHERE o.user_id = n.user_id AND o.session_id = coalesce(n.session_id, '')
                          AND o.expires_at > now() AND k.artwork_key = ANY (o.held))
                AND EXISTS (SELECT FROM vernissage.served_lists AS l
@@ -252,7 +253,7 @@ WITH sent AS (
     WHERE o.user_id = d.user_id AND (o.held && d.keys OR o.session_id = ANY (d.session_ids))
 )
 SELECT s.ordinal, s.artwork_id, s.artwork_known, s.repeated, s.allowed,
-       l.event_key IS NOT NULL AND s.ordinal = min(s.ordinal) OVER (PARTITION BY s.event_key) AS logged,
+       l.event_key IS NOT NULL AND s.ordinal = min(s.ordinal) FILTER (WHERE s.allowed) OVER (PARTITION BY s.event_key) AS logged,
        m.artwork_key IS NOT NULL AS marked
 FROM sent AS s
 LEFT JOIN logged AS l USING (event_key)
@@ -323,7 +324,8 @@ WITH gone AS (SELECT unnest(%(user_ids)s::text[]) AS user_id),
      marks AS (DELETE FROM vernissage.seen AS t USING gone WHERE t.user_id = gone.user_id),
      tabs AS (DELETE FROM vernissage.sessions AS t USING gone WHERE t.user_id = gone.user_id),
      taken AS (DELETE FROM vernissage.absorbed AS t USING gone WHERE t.user_id = gone.user_id),
-     again AS (DELETE FROM vernissage.replays AS t USING gone WHERE t.user_id = gone.user_id)
+     again AS (DELETE FROM vernissage.replays AS t USING gone WHERE t.user_id = gone.user_id),
+     waits AS (DELETE FROM vernissage.list_jobs AS t USING gone WHERE t.user_id = gone.user_id)
 DELETE FROM vernissage.hosted_users AS t USING gone WHERE t.user_id = gone.user_id;
 
 -- History, favourites, replays -----------------------------------------------------------------------------------
@@ -697,3 +699,146 @@ WHERE alias = %(alias)s;
 -- What happened to the models, oldest first.
 -- name: model_history
 SELECT action, subject FROM vernissage.audit_log WHERE action IN ('publish', 'rollback', 'refuse') ORDER BY entry_id;
+
+-- The host's routes -----------------------------------------------------------------------------------------------
+
+-- What a session last asked with, and what its user chose in general.
+-- name: host_profile
+SELECT s.filters, u.*, {chosen} AS chosen_styles
+FROM (SELECT 1) AS one
+LEFT JOIN vernissage.sessions AS s ON s.user_id = %(user_id)s AND s.session_id = %(session_id)s
+LEFT JOIN LATERAL (SELECT {columns} FROM public.users AS h WHERE h.id = %(user_id)s) AS u ON true;
+
+-- What was chosen for this session; looked up only while it has not asked with filters of its own.
+-- name: host_chosen_styles
+CASE WHEN s.filters IS NULL THEN (
+    SELECT p.styles FROM public.art_preferences AS p WHERE p.session_id = %(session_id)s
+    ORDER BY p.created_at DESC LIMIT 1) END
+
+-- Note the filters of a session. When they change, all that was ever offered to it is taken out for it: after a change
+-- its client takes nothing that it has met before. Leases stay, for an artwork may still be on its screen.
+-- name: note_filters
+INSERT INTO vernissage.sessions AS s (user_id, session_id, expires_at, filters)
+VALUES (%(user_id)s, %(session_id)s, now(), %(filters)s)
+ON CONFLICT (user_id, session_id) DO UPDATE SET
+    filters = excluded.filters,
+    retired = CASE WHEN s.filters IS NULL THEN s.retired ELSE ARRAY(
+        SELECT r.artwork_key FROM unnest(s.retired) AS r (artwork_key)
+        UNION
+        SELECT o.artwork_key FROM vernissage.served_lists AS l, unnest(l.artwork_keys) AS o (artwork_key)
+        WHERE l.user_id = s.user_id AND l.session_id = s.session_id AND l.served_at >= s.started_at)
+    END
+WHERE s.filters IS DISTINCT FROM excluded.filters;
+
+-- Every artwork that was ever offered to a session.
+-- name: offered_to_session
+SELECT array_agg(k.artwork_id)
+FROM vernissage.artwork_keys AS k
+WHERE k.artwork_key IN (
+    SELECT unnest(l.artwork_keys)
+    FROM vernissage.sessions AS s
+    JOIN vernissage.served_lists AS l
+      ON l.user_id = s.user_id AND l.session_id = s.session_id AND l.served_at >= s.started_at
+    WHERE s.user_id = %(user_id)s AND s.session_id = %(session_id)s);
+
+-- The job that a session waits for already, else a new one; the user's jobs of long ago go.
+-- name: open_job
+WITH waiting AS (
+    SELECT job_id FROM vernissage.list_jobs
+    WHERE user_id = %(user_id)s AND session_id = %(session_id)s
+      AND created_at > now() - make_interval(secs => %(seconds)s)
+    ORDER BY created_at DESC LIMIT 1
+), forgotten AS (
+    DELETE FROM vernissage.list_jobs WHERE user_id = %(user_id)s AND created_at < now() - interval '1 hour'
+), made AS (
+    INSERT INTO vernissage.list_jobs (job_id, user_id, session_id, wanted)
+    SELECT %(job_id)s, %(user_id)s, %(session_id)s, %(wanted)s WHERE NOT EXISTS (SELECT FROM waiting)
+    RETURNING job_id
+)
+SELECT job_id FROM waiting UNION ALL SELECT job_id FROM made;
+
+-- name: find_job
+SELECT user_id, session_id, wanted, extract(epoch FROM now() - created_at)::float8 AS seconds
+FROM vernissage.list_jobs WHERE job_id = %(job_id)s;
+
+-- Keys for those of the named artworks that the host holds.
+-- name: register_held_artworks
+INSERT INTO vernissage.artwork_keys (artwork_id)
+SELECT a.id FROM public.art_sessions AS a
+WHERE a.id = ANY(%(artwork_ids)s) AND NOT EXISTS (SELECT FROM vernissage.artwork_keys AS k WHERE k.artwork_id = a.id)
+ORDER BY a.id
+ON CONFLICT DO NOTHING;
+
+-- A client has these images in memory: marked for all the user's other sessions, and a sign of life. Without a session
+-- it is the one that holds the artwork, else none. First sightings stay. Returns the artworks that the host holds.
+-- name: record_loaded
+WITH sent AS (
+    SELECT k.artwork_id, k.artwork_key, a.id IS NOT NULL AS artwork_known, coalesce(%(session_id)s, (
+               SELECT o.session_id FROM vernissage.sessions AS o
+               WHERE o.user_id = %(user_id)s AND o.expires_at > now() AND k.artwork_key = ANY (o.held)
+               ORDER BY o.expires_at DESC LIMIT 1), '') AS session_id
+    FROM vernissage.artwork_keys AS k LEFT JOIN public.art_sessions AS a ON a.id = k.artwork_id
+    WHERE k.artwork_id = ANY(%(artwork_ids)s)
+), marked AS (
+    INSERT INTO vernissage.seen (user_id, artwork_key, loaded_by)
+    SELECT %(user_id)s, artwork_key, session_id FROM sent ORDER BY artwork_key
+    ON CONFLICT DO NOTHING
+    RETURNING artwork_key
+), hosted AS (
+    INSERT INTO public.user_art_impressions (id, user_id, artwork_id, viewed_at)
+    SELECT gen_random_uuid()::text, u.id, s.artwork_id, now() AT TIME ZONE 'UTC'
+    FROM sent AS s JOIN public.users AS u ON u.id = %(user_id)s
+    WHERE s.artwork_known
+    ON CONFLICT DO NOTHING
+    RETURNING user_id, viewed_at
+), followed AS (
+    INSERT INTO vernissage.absorbed AS b (user_id, host_rows, host_latest)
+    SELECT user_id, count(*), max(viewed_at) FROM hosted GROUP BY user_id
+    ON CONFLICT (user_id) DO UPDATE SET
+        host_rows = b.host_rows + excluded.host_rows, host_latest = greatest(b.host_latest, excluded.host_latest)
+), alive AS (
+    UPDATE vernissage.sessions AS o SET
+        last_sign_at = now(),
+        expires_at = CASE WHEN o.expires_at > now() THEN greatest(o.expires_at,
+            now() + make_interval(secs => cardinality(o.held) * %(stretch_seconds)s + %(grace_seconds)s))
+            ELSE o.expires_at END
+    WHERE o.user_id = %(user_id)s
+      AND (o.session_id = %(session_id)s OR o.session_id IN (SELECT session_id FROM sent))
+)
+SELECT s.artwork_id, s.artwork_known, m.artwork_key IS NOT NULL AS marked
+FROM sent AS s LEFT JOIN marked AS m USING (artwork_key);
+
+-- How each named artwork stands with a user: known to the host, shown before, on lease to whom, loaded by whom.
+-- name: sightings
+SELECT n.artwork_id, k.artwork_key IS NOT NULL AS keyed, a.id IS NOT NULL AS artwork_known,
+       v.artwork_key IS NOT NULL AND v.loaded_by IS NULL AS shown, v.loaded_by, h.session_id AS holder
+FROM unnest(%(artwork_ids)s::text[]) WITH ORDINALITY AS n (artwork_id, place)
+LEFT JOIN vernissage.artwork_keys AS k ON k.artwork_id = n.artwork_id
+LEFT JOIN public.art_sessions AS a ON a.id = n.artwork_id
+LEFT JOIN vernissage.seen AS v ON v.user_id = %(user_id)s AND v.artwork_key = k.artwork_key
+LEFT JOIN LATERAL (
+    SELECT o.session_id FROM vernissage.sessions AS o
+    WHERE o.user_id = %(user_id)s AND o.expires_at > now() AND k.artwork_key = ANY (o.held)
+    ORDER BY o.expires_at DESC LIMIT 1
+) AS h ON true
+ORDER BY n.place;
+
+-- What is going on now: sessions with live leases, and displays a minute.
+-- name: pool_monitor
+SELECT count(*) AS sessions,
+       count(*) FILTER (WHERE coalesce(s.last_sign_at, s.leases_from) > now() - interval '5 minutes') AS active,
+       count(DISTINCT s.user_id) AS users,
+       coalesce(avg(cardinality(s.held)), 0)::float8 AS held,
+       (SELECT count(*) / 5.0 FROM vernissage.events AS e
+        WHERE e.kind = 'displayed' AND e.received_at > now() - interval '5 minutes')::float8 AS per_minute
+FROM vernissage.sessions AS s WHERE s.expires_at > now();
+
+-- What the users with live leases have seen, for a bounded number of them.
+-- name: seen_by_live_users
+SELECT (SELECT string_agg(int4send(v.artwork_key), ''::bytea) FROM vernissage.seen AS v WHERE v.user_id = u.user_id)
+FROM (SELECT DISTINCT s.user_id FROM vernissage.sessions AS s WHERE s.expires_at > now() LIMIT %(users)s) AS u;
+
+-- name: pregenerations
+SELECT count(*) FILTER (WHERE j.status = 'processing'), count(*) FILTER (WHERE j.status = 'pending')
+FROM public.generation_jobs AS j
+WHERE j.status IN ('processing', 'pending') AND j.payload ~ '"isPreGeneration"\s*:\s*true';

@@ -14,6 +14,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from features.identifiers import new_id
 from serving import telemetry
+from serving.api import display, host
+from serving.api.host_shapes import refuse_as_host
 from serving.api.openapi import document
 from serving.api.operations import Call, Operation
 from serving.api.problems import Problem, respond
@@ -25,9 +27,9 @@ NO_ROUTE = "(none)"  # one label for all unknown paths, so that a scan cannot bl
 
 def make_app(worker_of: Callable[[], Worker]) -> Starlette:
     """The application; ``worker_of`` gives the process's worker when a request comes."""
-    operations = (*OPERATIONS, METRICS, _openapi_operation())
+    operations = (*OPERATIONS, *host.OPERATIONS, METRICS, _openapi_operation())
     routes = [_route(operation, worker_of) for operation in operations]
-    return Starlette(routes=[*routes, Route("/{path:path}", _stray(operations))])
+    return Starlette(routes=[*routes, *display.routes(), Route("/{path:path}", _stray(operations))])
 
 
 def _route(operation: Operation, worker_of: Callable[[], Worker]) -> Route:
@@ -68,10 +70,11 @@ class _Stray:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 405 or 404."""
         allowed = sorted({operation.method for pattern, operation in self._patterns if pattern.match(scope["path"])})
-        await _no_route(scope["method"], allowed)(scope, receive, send)
+        refuse = refuse_as_host if scope["path"].startswith("/api/") else respond
+        await _no_route(scope["method"], allowed, refuse)(scope, receive, send)
 
 
-def _no_route(method: str, allowed: list[str]) -> Response:
+def _no_route(method: str, allowed: list[str], refuse: Callable[[Problem, str], Response]) -> Response:
     """405 for a path that has other methods, else 404."""
     problem = (
         Problem(405, "method_not_allowed", f"{method} is not a method of this path; use {', '.join(allowed)}.")
@@ -80,7 +83,9 @@ def _no_route(method: str, allowed: list[str]) -> Response:
     )
     telemetry.REQUESTS.labels(NO_ROUTE, "any", problem.status).inc()
     telemetry.PROBLEMS.labels(NO_ROUTE, problem.code).inc()
-    response = respond(problem, new_id().hex)
+    request_id = new_id().hex
+    telemetry.get_logger().warning("request", route=NO_ROUTE, status=problem.status, request_id=request_id)
+    response = refuse(problem, request_id)
     if allowed:
         response.headers["Allow"] = ", ".join(allowed)
     return response

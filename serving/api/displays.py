@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from features.identifiers import named_id
 from serving import tokens
 from serving.api.operations import FRONTEND, Call, Operation
 from serving.api.problems import Problem, bad
@@ -111,11 +112,11 @@ def _claim_events(claims: list[ClaimBody]) -> list[Event]:
     """Claims as fenced displays; one user and session per request, each artwork once."""
     if len({(sent.user_id, sent.session_id) for sent in claims}) > 1:
         raise bad("claims", "all claims of a request must be of one user and session")
-    if len({sent.artwork_id for sent in claims}) < len(claims):
-        raise bad("claims", "each artwork may be claimed once in a request")
+    if len({sent.artwork_id for sent in claims}) < len(claims) or len({sent.claim_id for sent in claims}) < len(claims):
+        raise bad("claims", "each artwork and each claim_id may stand once in a request")
     return [
         Event(
-            event_id=f"claim:{sent.claim_id}",
+            event_id=f"claim:{named_id(sent.session_id, sent.claim_id)}",  # a session's own: two tabs may count alike
             user_id=sent.user_id,
             artwork_id=sent.artwork_id,
             kind="displayed",

@@ -88,6 +88,7 @@ async def prefetch(call: Call) -> PrefetchAnswer:
         unseen_total=answer.unseen_total,
         rank_traded=answer.rank_traded,
         threshold=THRESHOLDS[asked.network],
+        retry_after_seconds=answer.retry_after,
     )
 
 
@@ -135,11 +136,16 @@ def _item(answer: Answer, position: int, row: dict[str, Any]) -> Item:
         dna_vector=msgspec.json.decode(row["dna_vector"]) if usable else None,
         created_at=row["created_at"].replace(tzinfo=UTC),
         quality_score=None if row["quality_score"] is None else float(row["quality_score"]),
-        styles=row["styles"] or [],
-        motifs=row["motifs"] or [],
-        artists=row["artists"] or [],
+        styles=_texts(row["styles"]),
+        motifs=_texts(row["motifs"]),
+        artists=_texts(row["artists"]),
         **{name: row[name] for name in _PLAIN},
     )
+
+
+def _texts(array: list[str | None] | None) -> list[str]:
+    """The texts of one of the host's arrays, which may be NULL and may hold NULL."""
+    return [text for text in array or [] if text is not None]
 
 
 OPERATIONS = (

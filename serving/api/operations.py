@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,9 @@ from serving.worker import Worker
 
 RETRY_SECONDS = 1
 FRONTEND = "frontend"  # the scope of what a display calls
+USER_HEADER = "X-Vernissage-User"
+LONGEST_ID = 255
+GZIP = b"\x1f\x8b"  # how a gzip stream begins, and no JSON text
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Call:
     query: Any  # the operation's query type
     body: Any  # one of the operation's body types
     request_id: str
+    user_id: str = ""  # where the operation has its user named beside path, query and body
 
 
 Handler = Callable[[Call], Awaitable[Any]]
@@ -58,39 +63,42 @@ class Operation:
     needs: Callable[[dict[str, Any]], type] | None = None  # which body type this body is, where there are several
     conflict: str | None = None  # the code of its 409, where it has one
     missing: str | None = None  # the code of its 404, where it has one
+    names_user: bool = False  # its user comes by the header USER_HEADER, or is the one of the caller's token
+    refuse: Callable[[Problem, str], Response] = respond  # the shape of its errors
 
     async def answer_to(self, request: Request, worker: Worker) -> Response:
         """Check, handle, encode, count and log one request."""
         started = time.perf_counter()
         request_id = _request_id(request)
-        user = request.path_params.get("user_id")
+        user = request.headers.get(USER_HEADER) if self.names_user else request.path_params.get("user_id")
         try:
             call = await self._check(request, worker, request_id)
             response = self._encode(await self.handler(call), request_id)
         except Problem as problem:
             telemetry.PROBLEMS.labels(self.path, problem.code).inc()
-            response = respond(problem, request_id)
+            response = self.refuse(problem, request_id)
         except DatabaseUnavailableError as error:
             telemetry.DATABASE_ERRORS.inc()
             telemetry.PROBLEMS.labels(self.path, "database_unavailable").inc()
-            response = respond(Problem(503, "database_unavailable", str(error), retry=RETRY_SECONDS), request_id)
+            response = self.refuse(Problem(503, "database_unavailable", str(error), retry=RETRY_SECONDS), request_id)
         except Exception:  # noqa: BLE001 - the last line: the client gets a code, the log gets the trace
             telemetry.PROBLEMS.labels(self.path, "internal").inc()
             telemetry.get_logger().exception("request failed", request_id=request_id, route=self.path)
-            response = respond(Problem(500, "internal", "An error of ours; it has been logged."), request_id)
+            response = self.refuse(Problem(500, "internal", "An error of ours; it has been logged."), request_id)
         self._note(response.status_code, time.perf_counter() - started, request_id, user, worker)
         return response
 
     async def _check(self, request: Request, worker: Worker, request_id: str) -> Call:
         """Key and scope first, then path, query and body."""
         caller = await self._authorise(request, worker)
+        user_id = _user_named(request, caller) if self.names_user else ""
         if self.path_type:
             _convert(request.path_params, self.path_type, strict=False)
         given = _parameters(request, self.query_type) if self.query_type else {}
         query = _convert(given, self.query_type, strict=False) if self.query_type else None
         body = await self._read_body(request, worker.settings) if self.body_types else None
         _check_user(caller, request.path_params, query, body)
-        return Call(worker, dict(request.path_params), query, body, request_id)
+        return Call(worker, dict(request.path_params), query, body, request_id, user_id)
 
     async def _authorise(self, request: Request, worker: Worker) -> Key | None:
         """Who calls: the bearer's key or token must be live and carry the scope. None where no key is needed."""
@@ -117,6 +125,8 @@ class Operation:
     async def _read_body(self, request: Request, settings: Settings) -> Any:
         """The JSON body as one of the operation's types, whatever the content type says (beacons send text)."""
         raw = await _read(request, settings)
+        if raw.startswith(GZIP):
+            raw = _inflate(raw, settings.max_body_bytes)
         try:
             data = msgspec.json.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -155,6 +165,22 @@ def _check_user(caller: Key | None, *named: Any) -> None:
         raise Problem(403, "wrong_user", "The token is for another user.")
 
 
+def _user_named(request: Request, caller: Key | None) -> str:
+    """The user of a request that names none in path, query or body: the header's, or the token's own."""
+    named = set(request.headers.getlist(USER_HEADER))
+    own = caller.user_id if caller else None
+    if own is not None and named <= {own}:
+        return own
+    if own is not None:
+        raise Problem(403, "wrong_user", "The token is for another user.")
+    if len(named) != 1 or named == {""}:
+        raise Problem(401, "missing_user", f"Name the user, once: `{USER_HEADER}: <user id>`.")
+    (user_id,) = named
+    if len(user_id) > LONGEST_ID:
+        raise Problem(400, "bad_user", f"{USER_HEADER} must be at most {LONGEST_ID} characters.")
+    return user_id
+
+
 def _users_in(part: Any) -> list[str]:
     """Every user id that a path, query or body names."""
     if isinstance(part, Mapping):
@@ -187,6 +213,20 @@ def _convert(data: dict[str, Any], kind: type, *, strict: bool) -> Any:
         return msgspec.convert(data, kind, strict=strict)
     except msgspec.ValidationError as error:
         raise bad_field(error) from error
+
+
+def _inflate(raw: bytes, most: int) -> bytes:
+    """The content of a gzip stream, refused as soon as it is over ``most`` bytes."""
+    stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        found = stream.decompress(raw, most + 1)
+    except zlib.error as error:
+        raise Problem(400, "bad_gzip", f"The body is not gzip, though it begins so: {error}") from error
+    if len(found) > most:
+        raise Problem(413, "body_too_large", f"The body is over {most} bytes when unpacked.")
+    if not stream.eof:
+        raise Problem(400, "bad_gzip", "The body is gzip without its end.")
+    return found
 
 
 async def _read(request: Request, settings: Settings) -> bytes:

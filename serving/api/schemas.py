@@ -12,8 +12,8 @@ from features.coverage import Band
 from serving.ladder import RungReason, ShortReason
 from serving.prefetch import Network
 
-Id = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00]+\Z", description="1 to 255 characters")]
-Label = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00]*\Z")]
+Id = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00]+$", description="1 to 255 characters")]
+Label = Annotated[str, Meta(max_length=255, pattern=r"^[^\x00]*$")]
 Kind = Literal["displayed", "dwell", "like", "dislike", "skip", "favourite"]
 BATCH = 5_000
 
@@ -144,6 +144,7 @@ class PrefetchAnswer(Struct, kw_only=True):
     unseen_total: int
     rank_traded: Annotated[float, Meta(description="mean ranks by which the order departs from pure rank")]
     threshold: Annotated[float, Meta(description="p_shown below which nothing is planned on this network")]
+    retry_after_seconds: Annotated[float | None, Meta(description="when asking again may help, after a shortfall")]
 
 
 class HistoryQuery(Struct):

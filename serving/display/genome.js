@@ -10,6 +10,7 @@ export const LENGTH = 50;
 const TASTE = 44;
 const SEEDS = 96; // further numbers, from the id alone: where things stand
 export const MOTIFS = 6;
+const JOINING = [1, 2]; // veils and orbits leave room for another motif
 
 // Ground, its second tone, three colours, an accent, and the ink that is read on the ground.
 const PALETTES = [
@@ -90,11 +91,11 @@ function paletteOf(dna, seeds) {
   return first.map((colour, i) => shift(mix(colour, second[i], alike ? 0.3 * dna[9] : 0), turn, chroma));
 }
 
-/** One motif leads; a second one joins where it is nearly as strong. */
+/** One motif leads; one that goes with others joins where it is nearly as strong. */
 function weightsOf(dna, seeds) {
   const scores = Array.from({ length: MOTIFS }, (_, i) => 0.5 * dna[24 + i] + 0.4 * dna[12 + i] + seeds[90 + i]);
-  const [most, next] = [...scores].sort((a, b) => b - a);
-  return scores.map((score) => (score === most ? 1 : score === next && most - next < 0.18 ? 0.5 : 0));
+  const most = Math.max(...scores);
+  return scores.map((score, i) => (score === most ? 1 : JOINING.includes(i) && most - score < 0.22 ? 0.45 : 0));
 }
 
 /** A stream of numbers from 0 to 1 that a text starts (FNV-1a into mulberry32). */

@@ -50,7 +50,7 @@ function horizon({ context, width, height, unit, palette, seeds, dna }, weight) 
   for (let i = 0; i < ridges; i += 1) {
     const depth = i / (ridges - 1);
     const base = height * (sky + (0.98 - sky) * depth ** 1.35);
-    const rise = height * (0.035 + 0.07 * dna[26]) * (0.5 + 0.8 * depth);
+    const rise = height * (0.05 + 0.09 * dna[26]) * (0.45 + 0.8 * depth);
     const colour = depth < 0.5 ? mix(far, palette[FIRST], depth * 2) : mix(palette[FIRST], near, depth * 2 - 1);
     const fill = context.createLinearGradient(0, base - rise, 0, base + height * 0.24);
     fill.addColorStop(0, css(colour));
@@ -133,28 +133,28 @@ function orbits({ context, width, height, unit, palette, seeds, dna }) {
 /** Soft blocks of colour, one above the other, with edges as a wide brush leaves them. */
 function fields({ context, width, height, unit, palette, seeds }, weight) {
   const tones = [FIRST, ACCENT, THIRD, MIDDLE];
-  const margin = 0.07 * unit;
-  const shares = [0.5 + seeds[20], 0.35 + seeds[21], 0.3 + 0.8 * seeds[22]];
+  const [side, end] = [width * 0.055, height * 0.06];
+  const shares = [0.45 + 0.9 * seeds[20], 0.12 + 0.5 * seeds[21], 0.35 + 0.8 * seeds[22]];
   const total = shares.reduce((sum, share) => sum + share, 0);
-  const order = Math.floor(seeds[23] * 3.99);
-  let top = margin;
+  let top = end;
   shares.forEach((share, i) => {
-    const tall = ((height - margin * 2) * share) / total;
-    const colour = palette[tones[(i + order) % tones.length]];
+    const tall = ((height - end * 2) * share) / total;
+    const place = i + seeds[23] * 3.99;
+    const [one, other] = [0, 1].map((step) => palette[tones[(Math.floor(place) + step) % tones.length]]);
+    const colour = mix(one, other, Math.min(Math.max((place % 1) * 5 - 2, 0), 1)); // mostly one of them, yet no jump between
     const noise = chance(`block ${i}`);
-    for (let layer = 0; layer < 24; layer += 1) {
-      const inset = (edge) => unit * 0.022 * (noise() - 0.35) + unit * 0.0016 * edge;
-      context.globalAlpha = 0.13 * weight;
-      context.fillStyle = css([colour[0] + 0.05 * (noise() - 0.5), colour[1], colour[2]]);
-      rough(context, margin + inset(layer), top + inset(layer) + unit * 0.012, width - margin - inset(layer), top + tall - inset(layer) - unit * 0.012, unit * 0.006, noise);
+    const away = () => unit * 0.05 * noise() ** 2.2; // most layers reach nearly to the edge, few fall short
+    for (let layer = 0; layer < 44; layer += 1) {
+      context.globalAlpha = 0.075 * weight;
+      context.fillStyle = css([colour[0] + 0.06 * (noise() - 0.5), colour[1], colour[2]]);
+      rough(context, side + away(), top + away() + unit * 0.006, width - side - away(), top + tall - away() - unit * 0.006, unit * 0.02, noise);
     }
-    for (let stroke = 0; stroke < 46; stroke += 1) {
-      context.globalAlpha = (0.03 + 0.05 * noise()) * weight;
-      context.strokeStyle = css([colour[0] + 0.3 * (noise() - 0.5), colour[1], colour[2]]);
-      context.lineWidth = unit * (0.003 + 0.014 * noise());
-      const y = top + unit * 0.03 + (tall - unit * 0.06) * noise();
-      const x = margin + unit * 0.04 + (width - margin * 2 - unit * 0.08) * noise() * 0.6;
-      segment(context, x, y, Math.min(x + width * (0.2 + 0.5 * noise()), width - margin - unit * 0.03), y + unit * 0.008 * (noise() - 0.5));
+    for (let stroke = 0; stroke < 70; stroke += 1) {
+      context.globalAlpha = (0.015 + 0.035 * noise()) * weight;
+      context.strokeStyle = css([colour[0] + 0.34 * (noise() - 0.5), colour[1], colour[2]]);
+      context.lineWidth = unit * (0.004 + 0.03 * noise() ** 2);
+      const [y, x] = [top + unit * 0.04 + Math.max(tall - unit * 0.08, 0) * noise(), side + unit * 0.04 + width * 0.45 * noise()];
+      segment(context, x, y, Math.min(x + width * (0.15 + 0.5 * noise()), width - side - unit * 0.05), y + unit * 0.01 * (noise() - 0.5));
     }
     top += tall;
   });
@@ -231,7 +231,7 @@ function blossom({ context, width, height, unit, palette, seeds, dna }) {
 }
 
 /** Grain as of canvas, and a little dusk in the corners. */
-function finish({ context, width, height, dna }) {
+function finish({ context, width, height, unit, dna }) {
   const dusk = context.createRadialGradient(width / 2, height / 2, Math.min(width, height) * 0.45, width / 2, height / 2, Math.hypot(width, height) * 0.62);
   dusk.addColorStop(0, "rgba(8,6,12,0)");
   dusk.addColorStop(1, "rgba(8,6,12,0.22)");
@@ -239,7 +239,7 @@ function finish({ context, width, height, dna }) {
   context.fillRect(0, 0, width, height);
   context.save();
   context.globalCompositeOperation = "overlay";
-  context.globalAlpha = 0.16 + 0.16 * dna[12];
+  context.globalAlpha = (0.08 + 0.1 * dna[12]) * Math.min(1, 0.4 + unit / 1400);
   context.fillStyle = context.createPattern(grainTile(), "repeat");
   context.fillRect(0, 0, width, height);
   context.restore();
@@ -285,17 +285,23 @@ function segment(context, fromX, fromY, toX, toY) {
   context.stroke();
 }
 
-/** A rectangle whose edges tremble. */
+/** A rectangle whose edges tremble, as slowly as an arm does. */
 function rough(context, left, top, right, bottom, tremble, noise) {
   const corners = [[left, top], [right, top], [right, bottom], [left, bottom]];
-  context.beginPath();
-  corners.forEach(([x, y], i) => {
+  const points = corners.flatMap(([x, y], i) => {
     const [nextX, nextY] = corners[(i + 1) % 4];
-    for (let step = 0; step < 14; step += 1) {
-      const along = step / 14;
-      context.lineTo(x + (nextX - x) * along + tremble * (noise() - 0.5), y + (nextY - y) * along + tremble * (noise() - 0.5));
-    }
+    return [0, 0.2, 0.4, 0.6, 0.8].map((along) => [
+      x + (nextX - x) * along + tremble * (noise() - 0.5),
+      y + (nextY - y) * along + tremble * (noise() - 0.5),
+    ]);
   });
+  const middles = points.map(([x, y], i) => {
+    const [nextX, nextY] = points[(i + 1) % points.length];
+    return [(x + nextX) / 2, (y + nextY) / 2];
+  });
+  context.beginPath();
+  context.moveTo(...middles[0]);
+  points.forEach((_, i) => context.quadraticCurveTo(...points[(i + 1) % points.length], ...middles[(i + 1) % points.length]));
   context.fill();
 }
 

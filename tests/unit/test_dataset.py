@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.matrix import to_matrix
-from features.signals import KINDS, sum_signals
+from features.signals import sum_signals
+from features.weights import KINDS
 from training.dataset import TEST_SHARE_RANGE, find_cut, hash_rows, make_snapshot, split, split_at_random
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

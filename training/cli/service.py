@@ -93,9 +93,14 @@ def revoke(key_id: Annotated[str, typer.Argument(help="The key's id, as `key lis
 def _serve(group: Children, settings: Settings, *, watch: bool) -> None:
     """Start the database if it is ours, the service and the watcher, and wait until requests are answered."""
     _prepare_database(settings)
-    environment = {"VERNISSAGE_HOME": str(settings.home_path), "BENTOML_DO_NOT_TRACK": "True"}
+    environment = {
+        "VERNISSAGE_HOME": str(settings.home_path),
+        "VERNISSAGE_WORKERS": str(settings.workers),
+        "BENTOML_HOME": str(settings.home_path / "bentoml"),  # two services under one delete each other's metrics
+        "BENTOML_DO_NOT_TRACK": "True",
+    }
     service = [sys.executable, "-m", "bentoml", "serve", "serving.service:Vernissage"]
-    options = ["--host", settings.host, "--port", str(settings.port), "--api-workers", str(settings.workers)]
+    options = ["--host", settings.host, "--port", str(settings.port)]
     group.start("service", [*service, *options, "--timeout-graceful-shutdown", "3"], environment)
     if watch and importlib.util.find_spec("mlflow"):
         group.start("watcher", [sys.executable, "-m", "training.cli", "watch"], environment)

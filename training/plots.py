@@ -1,0 +1,338 @@
+"""Figures for the notebooks: each function takes what the packages return and gives a matplotlib Figure.
+
+Nothing is read, shown or saved here, and pyplot with its global state is not used. A title says what the data say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+import matplotlib as mpl
+import numpy as np
+import polars as pl
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
+from sklearn.manifold import TSNE
+from threadpoolctl import threadpool_limits
+
+from features.content import WORD_LENGTH
+from features.coverage import BANDS
+from features.dna import DnaKind
+
+if TYPE_CHECKING:  # the registry takes seconds to import, and drawing needs none of it
+    from features.arrays import Floats
+    from features.catalogue import Catalogue
+    from training.tracking import Version
+
+P = ParamSpec("P")
+Rows = NDArray[np.intp]
+
+INK, FAINT, PALE, ACCENT = "#2b2b2b", "#8a8a8a", "#d9d9d9", "#d55e00"
+CALM = "#4878a8"
+#: Colours that people with any colour vision tell apart (Okabe & Ito, 2008).
+STYLE_INKS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+MAP_POINTS = 2_000
+LEAST_POINTS = 10
+STRIP_ROWS = 60  # artworks of each population that the DNA figure shows
+COPY_COSINE = 0.97  # above it two DNA vectors are the same but for their intensity
+DNA_PARTS = (("colour", 0, 12), ("texture", 12, 24), ("composition", 24, 34), ("mood", 34, 44))
+OWN, COPIED = "a look of its own", "copy of a prototype"
+NOTHING_SAID = {DnaKind.STUB: "stub: 50 equal numbers", DnaKind.ABSENT: "absent", DnaKind.BROKEN: "broken"}
+METRICS = {
+    "recall_at_20": "recall@20",
+    "ndcg_at_20": "NDCG@20",
+    "auc_shown": "AUC of liked vs shown",
+    "coverage_at_20": "share of the pool listed",
+    "novelty_at_20": "novelty (bits)",
+}
+MOST_VERSIONS = 12
+_LOOK: dict[str, Any] = {
+    "font.size": 10,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": FAINT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "figure.dpi": 110,
+}
+
+
+def _drawn(function: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw with our look, whatever the notebook's own is."""
+
+    @wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with mpl.rc_context(_LOOK):
+            return function(*args, **kwargs)
+
+    return wrapped
+
+
+@_drawn
+def content_map(catalogue: Catalogue, seed: int = 0) -> Figure:
+    """Active artworks (2,000 at most, drawn with the seed) in two dimensions; the six commonest styles in colour.
+
+    t-SNE of the content vectors (van der Maaten & Hinton, JMLR 9, 2008): near means alike, far means nothing.
+    """
+    rows = _drawn_rows(catalogue, seed)
+    if len(rows) < LEAST_POINTS:
+        return _only_words(f"Too few artworks for a map: {len(rows)} with content, {LEAST_POINTS} are needed")
+    styles = _main_styles(catalogue)[rows]
+    points = _flatten(catalogue.vectors[rows], seed)
+    figure, axes = _figure(8.0, 6.4, _map_title(catalogue.vectors[rows], styles), _map_note(catalogue, rows))
+    axes.set_axis_off()
+    axes.set_aspect("equal", adjustable="datalim")
+    common = _commonest(styles)
+    rest = ~np.isin(styles, common)
+    axes.scatter(*points[rest].T, s=7, color=PALE, linewidths=0)
+    for style, ink in zip(common, STYLE_INKS, strict=False):
+        _draw_style(axes, points[styles == style], style, ink)
+    return figure
+
+
+@_drawn
+def coverage_histogram(events: pl.DataFrame, catalogue: Catalogue) -> Figure:
+    """How much of the active pool each user has seen; ``events`` as `training.dataset.take_snapshot` has them."""
+    shares = seen_shares(events, catalogue)
+    if len(shares) == 0:
+        return _only_words("Nobody has seen anything of this pool yet")
+    watched = BANDS[-1][0]
+    title = (
+        f"{int((shares >= watched).sum()):,} of {len(shares):,} users have seen at least {watched:.0%} of the pool; "
+        f"the median user {np.median(shares):.0%}"
+    )
+    figure, axes = _figure(8.0, 4.2, title, f"{catalogue.size:,} active artworks; users who were shown at least one")
+    counts, _, bars = axes.hist(shares, bins=np.linspace(0, 1, 21).tolist(), color=CALM, rwidth=0.92)
+    for bar in bars.patches:  # type: ignore[union-attr] # one data set: one container
+        if bar.get_x() > watched - 1e-9:
+            bar.set_facecolor(ACCENT)
+    top = float(np.max(counts)) * 1.12  # type: ignore[arg-type] # one data set: one row of counts
+    for least, label in BANDS:
+        axes.axvline(least, color=FAINT, linewidth=0.8, linestyle=(0, (3, 3)))
+        axes.text(least + 0.004, top, label, rotation=90, va="top", ha="left", fontsize=8, color=FAINT)
+    axes.set(xlim=(0, 1), ylim=(0, top), xlabel="coverage: share of the active pool already seen", ylabel="users")
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    return figure
+
+
+@_drawn
+def dna_populations(catalogue: Catalogue) -> Figure:
+    """What the stored DNA is worth: a strip of artworks per population beside how many there are of each.
+
+    A vector that another one equals but for its intensity is a copy of a prototype, such as a host makes up when its
+    own analysis fails. What is drawn is what ranking sees: 44 dimensions of taste, centred; nothing for a stub.
+    """
+    found = populations(catalogue)
+    total = sum(len(rows) for rows in found.values())
+    if total == 0:
+        return _only_words("The pool is empty")
+    title = f"The DNA of {len(found[OWN]) / total:.0%} of the pool tells an artwork from the others"
+    note = f"{total:,} active artworks; each line is one, each column one of the 44 dimensions of taste"
+    shown = {name: rows for name, rows in found.items() if len(rows)}
+    figure = Figure(figsize=(8.0, 1.0 + 1.05 * len(shown)), layout="constrained")
+    _headline(figure, title, note)
+    panels = figure.subplots(len(shown), 2, width_ratios=(3, 1), squeeze=False)
+    most = max(len(rows) for rows in shown.values())
+    for (strip, bar), (name, rows) in zip(panels, shown.items(), strict=True):
+        _draw_strip(strip, catalogue.vectors[rows[:STRIP_ROWS], WORD_LENGTH:], name)
+        _draw_count(bar, len(rows), total, most)
+    _name_parts(panels[-1][0])
+    return figure
+
+
+@_drawn
+def model_metrics(versions: Sequence[Version]) -> Figure:
+    """Judged versions side by side, newest on top; hollow where a version was judged on other data than the newest."""
+    judged = [version for version in versions if METRICS.keys() & version.metrics.keys()][:MOST_VERSIONS]
+    if not judged:
+        return _only_words("No judged version yet: train one")
+    names = [name for name in METRICS if any(name in version.metrics for version in judged)]
+    note = "orange: champion; hollow: judged on another snapshot, not to be compared"
+    figure = Figure(figsize=(2.0 * len(names) + 1.6, 1.3 + 0.34 * len(judged)), layout="constrained")
+    _headline(figure, _metrics_title(judged), note)
+    panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
+    for axes, name in zip(panels, names, strict=True):
+        _draw_metric(axes, judged, name)
+    panels[0].set_yticks(range(len(judged)), [f"{version.number}  {version.model}" for version in judged])
+    panels[0].set_ylim(len(judged) - 0.4, -0.6)
+    return figure
+
+
+def seen_shares(events: pl.DataFrame, catalogue: Catalogue) -> NDArray[np.float64]:
+    """The coverage of every user who has seen something of the active pool, shape (users,), within 0 and 1."""
+    active = [catalogue.ids[row] for row in np.flatnonzero(catalogue.active)]
+    seen = events.filter(pl.col("artwork_id").is_in(active)).group_by("user_id").agg(pl.col("artwork_id").n_unique())
+    return seen["artwork_id"].to_numpy() / max(catalogue.size, 1)
+
+
+def populations(catalogue: Catalogue) -> dict[str, Rows]:
+    """Rows of the active artworks by what their DNA is worth."""
+    active = np.flatnonzero(catalogue.active)
+    kinds = catalogue.dna_kinds[active]
+    real = active[kinds == DnaKind.REAL]
+    copied = _has_copy(catalogue.vectors[real, WORD_LENGTH:])
+    return {
+        OWN: real[~copied],
+        COPIED: real[copied],
+        **{name: active[kinds == kind] for kind, name in NOTHING_SAID.items()},
+    }
+
+
+def _has_copy(looks: Floats) -> NDArray[np.bool_]:
+    """Which looks (n, 44) have another one in nearly the same direction, shape (n,); by blocks, for a large pool."""
+    length = np.linalg.norm(looks, axis=1, keepdims=True)
+    unit = np.divide(looks, length, out=np.zeros_like(looks), where=length > 0)
+    found = np.zeros(len(unit), dtype=bool)
+    for start in range(0, len(unit), MAP_POINTS):
+        cosines = unit[start : start + MAP_POINTS] @ unit.T
+        found[start : start + MAP_POINTS] = (cosines > COPY_COSINE).sum(axis=1) > 1  # itself is one
+    return found
+
+
+def _drawn_rows(catalogue: Catalogue, seed: int) -> Rows:
+    """Rows of active artworks that have content, a sample where there are many."""
+    rows = np.flatnonzero(catalogue.active & catalogue.vectors.any(axis=1))
+    if len(rows) <= MAP_POINTS:
+        return rows
+    return np.sort(np.random.default_rng(seed).choice(rows, MAP_POINTS, replace=False))
+
+
+def _main_styles(catalogue: Catalogue) -> NDArray[np.str_]:
+    """The commonest style of each artwork, shape (n,); empty where it has none."""
+    longest = max(map(len, catalogue.style_rows), default=1)
+    main = np.full(len(catalogue.keys), "", dtype=f"<U{longest}")
+    for style, rows in sorted(catalogue.style_rows.items(), key=lambda entry: (len(entry[1]), entry[0])):
+        main[rows] = style  # the commonest comes last and stays
+    return main
+
+
+def _commonest(styles: NDArray[np.str_]) -> list[str]:
+    """The styles that get a colour, commonest first."""
+    names, counts = np.unique(styles[styles != ""], return_counts=True)
+    return [str(name) for name in names[np.argsort(-counts, kind="stable")][: len(STYLE_INKS)]]
+
+
+def _flatten(vectors: Floats, seed: int) -> Floats:
+    """Two dimensions that keep neighbours together, shape (n, 2)."""
+    perplexity = min(30.0, (len(vectors) - 1) / 3)
+    with threadpool_limits(1, "blas"):
+        model = TSNE(perplexity=perplexity, metric="cosine", init="pca", random_state=seed)
+        return np.asarray(model.fit_transform(vectors), dtype=np.float32)
+
+
+def _map_title(vectors: Floats, styles: NDArray[np.str_]) -> str:
+    """How often the nearest artwork, by content and not on the paper, is of the same style."""
+    told = styles != ""
+    if told.sum() < LEAST_POINTS:
+        return "The pool by content; its artworks carry no styles"
+    cosines = vectors[told] @ vectors[told].T
+    np.fill_diagonal(cosines, -np.inf)
+    agreement = float((styles[told][cosines.argmax(axis=1)] == styles[told]).mean())
+    _, counts = np.unique(styles[told], return_counts=True)
+    chance = float((counts * (counts - 1)).sum() / (told.sum() * (told.sum() - 1)))
+    return f"The nearest neighbour by content is of the same style in {agreement:.0%} of cases (by chance {chance:.0%})"
+
+
+def _map_note(catalogue: Catalogue, rows: Rows) -> str:
+    """What is drawn."""
+    return f"{len(rows):,} of {catalogue.size:,} active artworks, t-SNE of the content vectors; grey: rarer styles"
+
+
+def _draw_style(axes: Axes, points: Floats, style: str, ink: str) -> None:
+    """One style's points, named where they are densest."""
+    axes.scatter(*points.T, s=11, color=ink, alpha=0.85, linewidths=0)
+    centre = points[np.linalg.norm(points[:, None] - points[None], axis=2).mean(axis=1).argmin()]
+    halo = [patheffects.withStroke(linewidth=3, foreground="white")]
+    axes.text(*centre, style, color=ink, weight="bold", ha="center", va="center", path_effects=halo)
+
+
+def _draw_strip(axes: Axes, looks: Floats, name: str) -> None:
+    """One line per artwork, one column per dimension."""
+    widest = max(float(np.abs(looks).max(initial=0.0)), 1e-9)
+    axes.imshow(looks, cmap="PuOr", vmin=-widest, vmax=widest, aspect="auto", interpolation="nearest")
+    for _, start, _ in DNA_PARTS[1:]:
+        axes.axvline(start - 0.5, color="white", linewidth=2)
+    axes.set_title(name)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
+def _draw_count(axes: Axes, count: int, total: int, most: int) -> None:
+    """How many artworks a population has."""
+    axes.barh(0, count, height=0.5, color=CALM)
+    axes.text(count, 0, f"  {count:,} ({count / total:.0%})", va="center", fontsize=9)
+    axes.set(xlim=(0, most * 1.9), ylim=(-0.7, 0.7))
+    axes.set_axis_off()
+
+
+def _name_parts(axes: Axes) -> None:
+    """The parts of the DNA under the last strip."""
+    middles = [(start + end - 1) / 2 for _, start, end in DNA_PARTS]
+    axes.set_xticks(middles, [name for name, _, _ in DNA_PARTS])
+    axes.tick_params(length=0)
+
+
+def _draw_metric(axes: Axes, judged: Sequence[Version], name: str) -> None:
+    """One metric of every version, with its number."""
+    for place, version in enumerate(judged):
+        value = version.metrics.get(name)
+        if value is None:
+            continue
+        ink = ACCENT if "champion" in version.aliases else CALM
+        fill = ink if _data_of(version) == _data_of(judged[0]) else "white"
+        axes.plot([0, value], [place, place], color=PALE, linewidth=1, zorder=1)
+        axes.plot(value, place, "o", color=ink, markerfacecolor=fill, markersize=7)
+        axes.annotate(f"{value:.3g}", (value, place), (8, 0), textcoords="offset points", va="center", fontsize=9)
+    axes.set_title(METRICS[name])
+    axes.set_xlim(0, 1.45 * max(version.metrics.get(name, 0.0) for version in judged) or 1.0)
+    axes.xaxis.set_major_locator(MaxNLocator(3))
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+
+
+def _metrics_title(judged: Sequence[Version]) -> str:
+    """Which version finds most of what users went on to like, among those judged on the newest's data."""
+    alike = [version for version in judged if _data_of(version) == _data_of(judged[0])]
+    told = sorted((v for v in alike if "recall_at_20" in v.metrics), key=lambda v: -v.metrics["recall_at_20"])
+    if not told:
+        return f"{len(judged)} judged versions"
+    best = f"Version {told[0].number} ({told[0].model}) finds most of what users went on to like"
+    if len(told) == 1:
+        return best
+    ratio = told[0].metrics["recall_at_20"] / max(told[-1].metrics["recall_at_20"], 1e-9)
+    return f"{best}: {ratio:.1f} times version {told[-1].number} ({told[-1].model})"
+
+
+def _data_of(version: Version) -> tuple[str | None, str | None]:
+    """What a version was judged on."""
+    return version.tags.get("snapshot"), version.tags.get("split")
+
+
+def _figure(width: float, height: float, title: str, note: str) -> tuple[Figure, Axes]:
+    """A figure with one pair of axes under its headline; sizes in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    _headline(figure, title, note)
+    return figure, figure.subplots()
+
+
+def _headline(figure: Figure, title: str, note: str) -> None:
+    """The finding, and under it what the figure is made from."""
+    figure.suptitle(title, x=0.01, ha="left", weight="bold", fontsize=11)
+    figure.supxlabel(note, x=0.01, ha="left", fontsize=8, color=FAINT)
+
+
+def _only_words(text: str) -> Figure:
+    """A figure that says why there is nothing to draw."""
+    figure = Figure(figsize=(6.0, 1.2))
+    figure.text(0.5, 0.5, text, ha="center", va="center", color=FAINT)
+    return figure
