@@ -4,7 +4,9 @@ Queries live in sql/queries.sql under `-- name:` lines. Every connection runs in
 session-level lock or setting to be correct, so that a transaction pooler may sit in between.
 
 Every wait for the database ends, also over a line that swallows what is sent and never answers: a transaction has a
-time limit, and a connection whose wait was cut short is closed, never used again.
+time limit, and a connection whose wait was cut short is closed, never used again. The server ends what such a client
+leaves behind by its own limit on idle transactions; within a pipeline it does not count as idle, so that a lock would
+stay for hours: a pipeline is ended first and its results are fetched then.
 """
 
 from __future__ import annotations

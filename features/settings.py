@@ -51,7 +51,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rank_deadline_ms: Positive = 50.0  # then the next rung answers
     rank_threads: Count = 4
     signals_per_user: Count = 200  # latest signals folded in
-    recent_likes: Count = 20  # artworks the content rung is near to
     seconds_per_artwork: Positive = 60.0
 
     # Prefetch

@@ -115,17 +115,18 @@ class Impressions:
             "stretch_seconds": self._settings.lease_stretch * self._settings.seconds_per_artwork,
             "grace_seconds": self._settings.lease_grace_seconds,
         }
-        async with connection.pipeline(), connection.cursor(row_factory=dict_row) as cursor:
-            await connection.execute(query("lock_users"), {"user_ids": users})
-            await connection.execute(query("register_named_artworks"), {"artwork_ids": columns["artwork_ids"]})
-            known = await connection.execute(query("known_users"), {"user_ids": users})
-            await cursor.execute(self._record, columns)
+        async with connection.cursor(row_factory=dict_row) as cursor:
+            async with connection.pipeline():  # fetched after its end: see features.database
+                await connection.execute(query("lock_users"), {"user_ids": users})
+                await connection.execute(query("register_named_artworks"), {"artwork_ids": columns["artwork_ids"]})
+                known = await connection.execute(query("known_users"), {"user_ids": users})
+                await cursor.execute(self._record, columns)
             found = await known.fetchone()
             return await cursor.fetchall(), list(found[0] or []) if found else []
 
 
 def _single(value: float | None) -> float | None:
-    """The value in single precision, as its column has it: PostgreSQL refuses what is too small, numpy makes it zero."""
+    """The value in single precision, as its column has it; what is too small for that becomes zero."""
     return None if value is None else float(np.float32(value))
 
 

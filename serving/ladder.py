@@ -20,7 +20,6 @@ ShortReason = Literal["exhausted", "all_leased", "filtered", "degraded"]
 
 MODEL, NEAR, RELAXED, ANYTHING, SHORT = 1, 2, 3, 4, 5
 RUNG_REASONS: dict[int, RungReason] = {MODEL: "model", NEAR: "near_liked", RELAXED: "style_relaxed", ANYTHING: "unseen"}
-NEAR_COSINE = 0.5  # half of the squared length in common: the same style, or alike to look at
 
 Rungs = NDArray[np.int8]
 
@@ -36,6 +35,7 @@ class Evidence:
     model: Floats | None = None  # NaN for artworks the model does not know
     threshold: float = 0.0  # the user's median model score over the pool
     near: Floats | None = None
+    near_threshold: float = 0.0  # the user's upper quartile of nearness over the pool
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ def climb(evidence: Evidence) -> Ranking:
     rungs = np.full(len(evidence.rows), ANYTHING, dtype=np.int8)
     relevant = np.zeros(len(evidence.rows), dtype=bool)
     if evidence.near is not None:
-        near = evidence.near >= NEAR_COSINE
+        near = evidence.near >= evidence.near_threshold
+        _place(rungs, scores, rungs == ANYTHING, ANYTHING, evidence.near)
         _place(rungs, scores, near & evidence.asked, NEAR, evidence.near)
         relevant |= near
     if evidence.model is not None:

@@ -134,11 +134,12 @@ class Leases:
 
     async def _read(self, connection: psycopg.AsyncConnection, asked: dict[str, Any]) -> dict[str, Any]:
         """Lock and state in one round trip, as two statements, so that the read sees what the lock waited for."""
-        async with connection.pipeline(), connection.cursor(row_factory=dict_row, binary=True) as cursor:
-            await connection.execute(query("lock_user"), {"user_id": asked["user_id"]})
-            if asked["supersedes"] is not None:
-                await connection.execute(query("supersede"), asked)
-            await cursor.execute(self._state, asked)
+        async with connection.cursor(row_factory=dict_row, binary=True) as cursor:
+            async with connection.pipeline():  # fetched after its end: see features.database
+                await connection.execute(query("lock_user"), {"user_id": asked["user_id"]})
+                if asked["supersedes"] is not None:
+                    await connection.execute(query("supersede"), asked)
+                await cursor.execute(self._state, asked)
             row = await cursor.fetchone()
         assert row is not None  # noqa: S101 - the query's FROM is one row
         return row

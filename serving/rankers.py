@@ -19,6 +19,9 @@ from features.arrays import Floats, Rows
 from features.errors import BadBundleError, CannotScoreError
 from serving.bundle import Bundle
 
+#: As much as five artworks' worth of evidence that the user has no taste; 1 to 30 serve much the same.
+RIDGE = np.float32(5.0)
+
 
 class Ranker(Protocol):
     """What the ladder needs of a model."""
@@ -75,24 +78,23 @@ class FactorRanker:
 
 @dataclass(frozen=True)
 class ContentRanker:
-    """Nearness to what the user liked: the best cosine among the liked, less half the best among the disliked.
+    """One linear taste per user over the content vectors: ridge regression of the user's weights, at request time.
 
-    Not one average of different tastes: each liked artwork stands for itself. ``vectors`` are unit length, shape
-    (n, d); its rows are the catalogue's own.
+    Hoerl & Kennard, Technometrics 12(1), 1970. The words' directions are nearly orthogonal, so several tastes live in
+    one vector without being averaged away; dislikes and skips count as what they are, negative. ``vectors`` are unit
+    length, shape (n, d); its rows are the catalogue's own.
     """
 
     vectors: Floats
 
     def score(self, signal_rows: Rows, weights: Floats, candidates: Rows) -> Floats:
-        """Scores of ``candidates``, shape (n,), within -1.5 and 1.5."""
-        liked, disliked = signal_rows[weights > 0], signal_rows[weights < 0]
-        if len(liked) == 0:
+        """Expected weights of ``candidates``, shape (n,). Raises CannotScoreError for a user without any liking."""
+        if not (weights > 0).any():
             raise CannotScoreError(ranker="content", reason="no positive signal")
-        vectors = self.vectors[candidates]
-        scores = (vectors @ self.vectors[liked].T).max(axis=1)
-        if len(disliked):
-            scores -= 0.5 * np.maximum((vectors @ self.vectors[disliked].T).max(axis=1), 0.0)
-        return np.asarray(scores, dtype=np.float32)
+        known = self.vectors[signal_rows]
+        gram = known.T @ known + RIDGE * np.eye(known.shape[1], dtype=np.float32)
+        taste = np.linalg.solve(gram, known.T @ weights)
+        return np.asarray(self.vectors[candidates] @ taste, dtype=np.float32)
 
 
 def make_factor_ranker(bundle: Bundle) -> FactorRanker:

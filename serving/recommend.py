@@ -29,15 +29,14 @@ from serving.ladder import Evidence, Ranking, ShortReason
 from serving.leases import Leases, ListRow, UserState
 from serving.live import Live, Model, View
 from serving.prefetch import rank_traded, smooth
-from serving.rankers import ContentRanker
+from serving.rankers import ContentRanker, FactorRanker
 
 T = TypeVar("T")
 Places = NDArray[np.intp]  # in a ranking
 POLICY = "ladder-1"
 SPARES = 5  # candidates beyond the limit, for artworks that left the pool since the snapshot
-THRESHOLD_SAMPLE = 2_000  # pool artworks that the user's median score is taken over
-CONTENT_SIGNALS = 100  # strongest signals that a content model compares with
-TELLING = 0.1  # share of the strongest signal below which one is left out of nearness
+THRESHOLD_SAMPLE = 2_000  # pool artworks that a user's quantiles are taken over
+RELEVANT, NEAR = 0.5, 0.75  # quantiles of a user's scores over the pool: relevant to the model, near in content
 BOTH = ("both", "any")
 
 
@@ -143,9 +142,9 @@ class Recommender:
             threshold=scored[1] if scored else 0.0,
         )
         if ladder.lacks(evidence, ask.limit):
-            strongest = _strongest(signal_rows, weights, self._settings.recent_likes)
-            near = await self._timed("content", partial(ContentRanker(catalogue.vectors).score, *strongest, rows))
-            evidence = dataclasses.replace(evidence, near=near)
+            near = await self._timed("content", partial(near_scores, catalogue, signal_rows, weights, rows))
+            if near is not None:
+                evidence = dataclasses.replace(evidence, near=near[0], near_threshold=near[1])
         return ladder.climb(evidence)
 
     async def _model_scores(
@@ -207,18 +206,36 @@ def choose_candidates(catalogue: Catalogue, state: UserState, ask: Ask) -> Candi
 def model_scores(
     catalogue: Catalogue, model: Model, signal_rows: Rows, weights: Floats, rows: Rows
 ) -> tuple[Floats, float]:
-    """Scores of ``rows`` and the user's median score over (a fixed sample of) the pool."""
+    """The model's scores of ``rows`` (m,) and the user's median score over the pool."""
+    if model.ranker is None:
+        return near_scores(catalogue, signal_rows, weights, rows, RELEVANT)
+    return _with_quantile(catalogue, rows, RELEVANT, partial(_factor_scores, model.ranker, model, signal_rows, weights))
+
+
+def near_scores(
+    catalogue: Catalogue, signal_rows: Rows, weights: Floats, rows: Rows, quantile: float = NEAR
+) -> tuple[Floats, float]:
+    """Content nearness of ``rows`` (m,) to the user's taste, and a quantile of it over the pool."""
+    ranker = ContentRanker(catalogue.vectors)
+    return _with_quantile(catalogue, rows, quantile, partial(ranker.score, signal_rows, weights))
+
+
+def _factor_scores(ranker: FactorRanker, model: Model, signal_rows: Rows, weights: Floats, rows: Rows) -> Floats:
+    """Scores by a ranker that has rows of its own."""
+    return ranker.score(model.rows[signal_rows], weights, model.rows[rows])
+
+
+def _with_quantile(
+    catalogue: Catalogue, rows: Rows, quantile: float, score: Callable[[Rows], Floats]
+) -> tuple[Floats, float]:
+    """Scores of ``rows``, and a quantile of the scores of (a fixed sample of) the pool, in one pass."""
     pool = np.flatnonzero(catalogue.active)
     sample = pool[:: max(len(pool) // THRESHOLD_SAMPLE, 1)]
-    both = np.concatenate([rows, sample])
-    if model.ranker is None:
-        scores = ContentRanker(catalogue.vectors).score(*_strongest(signal_rows, weights, CONTENT_SIGNALS), both)
-    else:
-        scores = model.ranker.score(model.rows[signal_rows], weights, model.rows[both])
+    scores = score(np.concatenate([rows, sample]))
     known = scores[len(rows) :][~np.isnan(scores[len(rows) :])]
     if len(known) == 0:
-        raise CannotScoreError(ranker=model.bundle.label, reason="it knows no artwork of the pool")
-    return scores[: len(rows)], float(np.median(known))
+        raise CannotScoreError(ranker="model", reason="it knows no artwork of the pool")
+    return scores[: len(rows)], float(np.quantile(known, quantile))
 
 
 def _result(source: str, job: asyncio.Future[T]) -> T | None:
@@ -239,14 +256,6 @@ def _signal_rows(catalogue: Catalogue, state: UserState) -> tuple[Rows, Floats]:
     known = state.signal_keys < len(catalogue.row_of_key)
     rows, weights = catalogue.row_of_key[state.signal_keys[known]], state.signal_weights[known]
     return combine(rows[rows >= 0], weights[rows >= 0])
-
-
-def _strongest(rows: Rows, weights: Floats, most: int) -> tuple[Rows, Floats]:
-    """The ``most`` strongest likes and dislikes; weak ones (displays beside real likes) say too little."""
-    strength = np.abs(weights)
-    telling = np.flatnonzero(strength > TELLING * strength.max(initial=0.0))
-    best = telling[np.argsort(-strength[telling], kind="stable")][:most]
-    return rows[best], weights[best]
 
 
 def _orientation_of(ask: Ask, state: UserState) -> str | None:

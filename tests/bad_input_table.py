@@ -73,6 +73,11 @@ ROUTES = {
     "live_model": Route("GET", "/v1/models/live"),
 }
 
+_COUNTS = {
+    "zero": "0", "negative": "-1", "a word": "abc", "a fraction": "1.5", "empty": "",
+    "an enormous number": "9" * 40, "hexadecimal": "0x10", "not a number": "NaN",
+}  # fmt: skip
+
 #: Values that break a kind's rule. In a path or query everything is text, so only the texts are tried there.
 BAD: dict[str, dict[str, Any]] = {
     "id": {
@@ -80,10 +85,8 @@ BAD: dict[str, dict[str, Any]] = {
         "a number": 7, "null": None, "a list": ["ada"], "an object": {"id": "ada"}, "true": True,
     },
     "label": {"too long": LONG, "holding NUL": "a\0b", "a number": 7, "a list": ["tab"], "an object": {}},
-    "count": {
-        "zero": "0", "negative": "-1", "too large": "501", "a word": "abc", "a fraction": "1.5", "empty": "",
-        "an enormous number": "9" * 40, "hexadecimal": "0x10", "not a number": "NaN",
-    },
+    "up to 200": _COUNTS | {"too large": "201"},
+    "up to 500": _COUNTS | {"too large": "501"},
     "number": {
         "negative": -1, "too large": 2**53 + 2, "an enormous number": 10**40, "a fraction": 1.5,
         "text": "3", "null": None, "true": True, "a list": [1],
@@ -123,11 +126,10 @@ BAD: dict[str, dict[str, Any]] = {
     "value": {"negative": -0.5, "too large": 1e6 + 1, "text": "3", "true": True, "a list": [3]},
 }  # fmt: skip
 
-#: Which kind each field is of: route, place ("path" or "query", or where in the body), field, kind, and for a path
-#: the piece that stands for it.
+#: Which kind each field is of: route, place ("path", "query", "body" or the list in it), field, kind.
 FIELDS = [
     ("next", "path", "user_id", "id"),
-    ("next", "query", "limit", "count"),
+    ("next", "query", "limit", "up to 200"),
     ("next", "query", "session_id", "label"),
     ("next", "query", "orientation", "orientation"),
     ("next", "query", "styles", "labels"),
@@ -174,12 +176,12 @@ FIELDS = [
     ("end_session", "path", "session_id", "id"),
     ("end_session", "query", "user_id", "id"),
     ("history", "path", "user_id", "id"),
-    ("history", "query", "limit", "count"),
+    ("history", "query", "limit", "up to 500"),
     ("history", "query", "before", "before"),
     ("replay", "path", "user_id", "id"),
     ("replay", "path", "artwork_id", "id"),
     ("favourites", "path", "user_id", "id"),
-    ("favourites", "query", "limit", "count"),
+    ("favourites", "query", "limit", "up to 500"),
     ("set_favourite", "path", "user_id", "id"),
     ("set_favourite", "path", "artwork_id", "id"),
     ("unset_favourite", "path", "user_id", "id"),

@@ -81,7 +81,8 @@ class Drill:
     fenced: bool = True
     users: int = 5
     tabs: int = 50
-    kill_seconds: float = 15.0  # between two kills of a worker process
+    pause_seconds: float = 0.3  # of a tab between two claims, on average
+    kill_seconds: float = 20.0  # between two kills of a worker process
     cut_seconds: float = 2.0  # between two cuts of database connections
     crash_seconds: float = 0.5  # between two tabs that vanish
     most_seconds: float = 1_200.0
@@ -161,6 +162,11 @@ class Line:
         self._client = client
         self._tally = tally
         self._chance = chance
+        self._under_way: set[asyncio.Task[httpx.Response]] = set()
+
+    async def rest(self) -> None:
+        """Wait for what is still on its way."""
+        await asyncio.gather(*self._under_way, return_exceptions=True)
 
     async def ask(self, method: str, path: str, **content: Any) -> httpx.Response:
         """The answer to a request that may be sent again: the same words each time, as its makers promise."""
@@ -177,7 +183,7 @@ class Line:
         """Send until an answer arrives that is neither a failure nor lost on the way."""
         for attempt in range(ATTEMPTS):
             with contextlib.suppress(httpx.TransportError):
-                answer = await self._client.request(method, path, **content)
+                answer = await self._sent(method, path, **content)
                 if answer.status_code in {httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.BAD_GATEWAY}:
                     self._tally.counts["unavailable"] += 1
                 elif self._chance.random() < 0.05:
@@ -188,6 +194,19 @@ class Line:
             self._tally.counts["tried again"] += 1
             await asyncio.sleep(self._chance.uniform(0.02, 0.1) * min(attempt + 1, 10))
         raise RuntimeError(f"{method} {path} was not answered in {ATTEMPTS} attempts")
+
+    async def _sent(self, method: str, path: str, **content: Any) -> httpx.Response:
+        """One request, which is on its way for good: also when its tab vanishes meanwhile."""
+        request = asyncio.create_task(self._client.request(method, path, **content))
+        self._under_way.add(request)
+        request.add_done_callback(self._arrived)
+        return await asyncio.shield(request)
+
+    def _arrived(self, request: asyncio.Task[httpx.Response]) -> None:
+        """Nobody may be left to hear of it."""
+        self._under_way.discard(request)
+        if not request.cancelled():
+            request.exception()
 
     def _checked(self, answer: httpx.Response) -> httpx.Response:
         """The answer, unless it is one that no client of ours may ever get."""
@@ -221,14 +240,19 @@ class Tab:
             if not self._held:
                 await self._ask(supersedes)
                 supersedes = None
-            await self._sometimes(0.12, self._oversleep)
+            await self._sometimes(0.2, self._oversleep)
             await self._draw_some()
             await self._sometimes(0.10, self._beat)
             if self._chance.random() < 0.04:
                 return await self._end()
             if self._chance.random() < 0.06:
                 return await self._reload()
-            await asyncio.sleep(self._chance.uniform(0.0, 0.15))
+            await asyncio.sleep(self._chance.uniform(0.0, 2 * self._drill.pause_seconds))
+
+    async def close(self) -> None:
+        """The drill is over."""
+        self.let_go("the drill was over")
+        await self._line.rest()
 
     def let_go(self, reason: str) -> None:
         """What it holds will not be shown by it."""
@@ -262,10 +286,12 @@ class Tab:
     async def _draw_some(self) -> None:
         """Claim a few ahead and draw those that were granted, or (without the fence) just draw."""
         count = min(self._chance.randint(1, CLAIMS), len(self._held))
-        items = [self._held.popleft() for _ in range(count)]
+        items = list(itertools.islice(self._held, count))
         if not items:
             return
         granted = await self._claim(items) if self._drill.fenced else items
+        for _ in items:
+            self._held.popleft()
         await self._sometimes(0.04, self._oversleep)  # what has been claimed may be drawn at any time
         for item in granted:
             self._record.draw(self._user, self._session, item["artwork_id"])
@@ -360,8 +386,8 @@ class Stage:
                 await self._until_done(loops, on_display)
             finally:
                 await _end_all([*loops, *self._lives])
-            for tab in tabs:
-                tab.let_go("the drill was over")
+                for tab in tabs:
+                    await tab.close()
 
     async def _until_done(self, loops: list[asyncio.Task[None]], on_display: Callable[[int], None]) -> None:
         """Watch over the tabs."""

@@ -55,7 +55,8 @@ class Proxy:
         self._target = (str(target.get("host", LOOPBACK)), int(target.get("port", 5432)))
         self._lines: set[_Line] = set()
         self._stalled = False
-        self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._thread.start()
@@ -105,9 +106,18 @@ class Proxy:
 
     async def _listen(self) -> int:
         """Open the port (the same one as ever) unless it is open."""
-        if self._server is None:
-            self._server = await asyncio.start_server(self._accept, LOOPBACK, self._port)
-        return int(self._server.sockets[0].getsockname()[1])
+        if self._listener is None:
+            self._listener = socket.create_server((LOOPBACK, self._port))
+            self._listener.setblocking(False)
+            self._loop.add_reader(self._listener, self._accept, self._listener)
+        return int(self._listener.getsockname()[1])
+
+    def _accept(self, listener: socket.socket) -> None:
+        """Take one connection; not asyncio's server, which loses one that comes while it is being closed."""
+        client, _ = listener.accept()
+        task = self._loop.create_task(self._serve(client))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _cut(self) -> None:
         """Reset every line."""
@@ -116,19 +126,21 @@ class Proxy:
 
     async def _refuse(self) -> None:
         """Close the port, then every line."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
         await self._cut()
 
     async def _end(self) -> None:
-        """Wait for every line's task, of those too that were being accepted when the port was closed."""
-        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+        """Wait for every line's task, of those too that have just begun."""
+        while self._tasks:
             await self._cut()
-            await asyncio.wait(tasks, timeout=0.05)
+            await asyncio.wait(self._tasks, timeout=0.05)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, client: socket.socket) -> None:
         """Serve one line to its end."""
+        reader, writer = await asyncio.open_connection(sock=client)
         line = _Line(writer)
         self._lines.add(line)
         try:

@@ -109,6 +109,14 @@ class Service:
                 raise RuntimeError(f"the service was not ready within {seconds:g} s:\n{self.read_log()[-TAIL:]}")
             time.sleep(0.05)
 
+    def wait_until_listening(self, seconds: float = READY_SECONDS) -> None:
+        """Until the workers have started, ready or not. Raises RuntimeError with the log's tail."""
+        end = time.monotonic() + seconds
+        while self.started_workers() < self.workers:
+            if time.monotonic() > end:
+                raise RuntimeError(f"the service did not start:\n{self.read_log()[-TAIL:]}")
+            time.sleep(0.05)
+
     def started_workers(self) -> int:
         """How many workers have started since `start`, replaced ones counted too."""
         return self.read_log()[self._log_start :].count(STARTED)

@@ -38,20 +38,22 @@ CALM = "#4878a8"
 STYLE_INKS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MAP_POINTS = 2_000
 LEAST_POINTS = 10
+BINS = 20  # of coverage
 STRIP_ROWS = 60  # artworks of each population that the DNA figure shows
-COPY_COSINE = 0.97  # above it two DNA vectors are the same but for their intensity
+COPY_CORRELATION = 0.99  # above it two DNA vectors are the same but for their intensity
 DNA_PARTS = (("colour", 0, 12), ("texture", 12, 24), ("composition", 24, 34), ("mood", 34, 44))
 OWN, COPIED = "a look of its own", "copy of a prototype"
 NOTHING_SAID = {DnaKind.STUB: "stub: 50 equal numbers", DnaKind.ABSENT: "absent", DnaKind.BROKEN: "broken"}
-METRICS = {
+METRICS = {  # of a version, and how a panel names it
     "recall_at_20": "recall@20",
     "ndcg_at_20": "NDCG@20",
-    "auc_shown": "AUC of liked vs shown",
+    "auc_shown": "AUC, 0.5 is chance",
     "coverage_at_20": "share of the pool listed",
     "novelty_at_20": "novelty (bits)",
 }
+SCALES = {"auc_shown": (0.5, 0.75)}  # what is chance, and what the scale reaches at least, where these are not 0
 MOST_VERSIONS = 12
-_LOOK: dict[str, Any] = {
+_LOOK: Any = {  # the library types its keys as a long list of literals
     "font.size": 10,
     "text.color": INK,
     "axes.labelcolor": INK,
@@ -93,9 +95,10 @@ def content_map(catalogue: Catalogue, seed: int = 0) -> Figure:
     axes.set_aspect("equal", adjustable="datalim")
     common = _commonest(styles)
     rest = ~np.isin(styles, common)
-    axes.scatter(*points[rest].T, s=7, color=PALE, linewidths=0)
+    size = float(np.clip(20_000 / len(rows), 10, 40))
+    axes.scatter(points[rest, 0], points[rest, 1], s=0.7 * size, color=PALE, linewidths=0)
     for style, ink in zip(common, STYLE_INKS, strict=False):
-        _draw_style(axes, points[styles == style], style, ink)
+        _draw_style(axes, points[styles == style], size, style, ink)
     return figure
 
 
@@ -111,17 +114,20 @@ def coverage_histogram(events: pl.DataFrame, catalogue: Catalogue) -> Figure:
         f"the median user {np.median(shares):.0%}"
     )
     figure, axes = _figure(8.0, 4.2, title, f"{catalogue.size:,} active artworks; users who were shown at least one")
-    counts, _, bars = axes.hist(shares, bins=np.linspace(0, 1, 21).tolist(), color=CALM, rwidth=0.92)
+    counts, _, bars = axes.hist(shares, bins=np.linspace(0, 1, BINS + 1).tolist(), color=CALM, rwidth=0.92)
     for bar in bars.patches:  # type: ignore[union-attr] # one data set: one container
         if bar.get_x() > watched - 1e-9:
             bar.set_facecolor(ACCENT)
-    top = float(np.max(counts)) * 1.12  # type: ignore[arg-type] # one data set: one row of counts
+    top = float(np.max(counts)) * 1.15
+    if (shares >= watched).any():
+        _name_watched(axes, shares[shares >= watched], top)
     for least, label in BANDS:
         axes.axvline(least, color=FAINT, linewidth=0.8, linestyle=(0, (3, 3)))
         axes.text(least + 0.004, top, label, rotation=90, va="top", ha="left", fontsize=8, color=FAINT)
     axes.set(xlim=(0, 1), ylim=(0, top), xlabel="coverage: share of the active pool already seen", ylabel="users")
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.yaxis.set_major_formatter("{x:,.0f}")
     return figure
 
 
@@ -130,21 +136,27 @@ def dna_populations(catalogue: Catalogue) -> Figure:
     """What the stored DNA is worth: a strip of artworks per population beside how many there are of each.
 
     A vector that another one equals but for its intensity is a copy of a prototype, such as a host makes up when its
-    own analysis fails. What is drawn is what ranking sees: 44 dimensions of taste, centred; nothing for a stub.
+    own analysis fails. Alike ones are drawn together; of stubs and broken ones ranking sees nothing.
     """
     found = populations(catalogue)
     total = sum(len(rows) for rows in found.values())
     if total == 0:
         return _only_words("The pool is empty")
     title = f"The DNA of {len(found[OWN]) / total:.0%} of the pool tells an artwork from the others"
-    note = f"{total:,} active artworks; each line is one, each column one of the 44 dimensions of taste"
+    note = (
+        f"{total:,} active artworks; a line is an artwork, a column one of the 44 dimensions of taste: "
+        "orange under, violet over the pool's mean"
+    )
     shown = {name: rows for name, rows in found.items() if len(rows)}
-    figure = Figure(figsize=(8.0, 1.0 + 1.05 * len(shown)), layout="constrained")
+    heights = [2.0 if name in {OWN, COPIED} else 0.55 for name in shown]
+    figure = Figure(figsize=(8.0, 1.2 + sum(heights)), layout="constrained")
     _headline(figure, title, note)
-    panels = figure.subplots(len(shown), 2, width_ratios=(3, 1), squeeze=False)
+    panels = figure.subplots(len(shown), 2, width_ratios=(3, 1), height_ratios=heights, squeeze=False)
     most = max(len(rows) for rows in shown.values())
+    mean = catalogue.vectors[np.concatenate([found[OWN], found[COPIED]]), WORD_LENGTH:].mean(axis=0)
     for (strip, bar), (name, rows) in zip(panels, shown.items(), strict=True):
-        _draw_strip(strip, catalogue.vectors[rows[:STRIP_ROWS], WORD_LENGTH:], name)
+        looks = catalogue.vectors[rows[:: max(len(rows) // STRIP_ROWS, 1)][:STRIP_ROWS], WORD_LENGTH:]
+        _draw_strip(strip, _alike_together(looks - mean) if name in {OWN, COPIED} else looks, name)
         _draw_count(bar, len(rows), total, most)
     _name_parts(panels[-1][0])
     return figure
@@ -157,7 +169,7 @@ def model_metrics(versions: Sequence[Version]) -> Figure:
     if not judged:
         return _only_words("No judged version yet: train one")
     names = [name for name in METRICS if any(name in version.metrics for version in judged)]
-    note = "orange: champion; hollow: judged on another snapshot, not to be compared"
+    note = _metrics_note(judged)
     figure = Figure(figsize=(2.0 * len(names) + 1.6, 1.3 + 0.34 * len(judged)), layout="constrained")
     _headline(figure, _metrics_title(judged), note)
     panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
@@ -189,14 +201,25 @@ def populations(catalogue: Catalogue) -> dict[str, Rows]:
 
 
 def _has_copy(looks: Floats) -> NDArray[np.bool_]:
-    """Which looks (n, 44) have another one in nearly the same direction, shape (n,); by blocks, for a large pool."""
-    length = np.linalg.norm(looks, axis=1, keepdims=True)
-    unit = np.divide(looks, length, out=np.zeros_like(looks), where=length > 0)
+    """Which looks (n, 44) correlate fully with another one, shape (n,); by blocks, for a large pool.
+
+    A correlation over the dimensions does not heed a factor and an offset, which is what intensity and centring are.
+    """
+    centred = looks - looks.mean(axis=1, keepdims=True)
+    unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9)
     found = np.zeros(len(unit), dtype=bool)
     for start in range(0, len(unit), MAP_POINTS):
-        cosines = unit[start : start + MAP_POINTS] @ unit.T
-        found[start : start + MAP_POINTS] = (cosines > COPY_COSINE).sum(axis=1) > 1  # itself is one
+        correlations = unit[start : start + MAP_POINTS] @ unit.T
+        found[start : start + MAP_POINTS] = (correlations > COPY_CORRELATION).sum(axis=1) > 1  # itself is one
     return found
+
+
+def _alike_together(looks: Floats) -> Floats:
+    """The rows in the order of their direction in the plane of the two main components."""
+    if len(looks) < LEAST_POINTS:
+        return looks
+    main = looks @ np.linalg.svd(looks, full_matrices=False)[2][:2].T
+    return looks[np.argsort(np.arctan2(main[:, 1], main[:, 0]))]
 
 
 def _drawn_rows(catalogue: Catalogue, seed: int) -> Rows:
@@ -248,12 +271,18 @@ def _map_note(catalogue: Catalogue, rows: Rows) -> str:
     return f"{len(rows):,} of {catalogue.size:,} active artworks, t-SNE of the content vectors; grey: rarer styles"
 
 
-def _draw_style(axes: Axes, points: Floats, style: str, ink: str) -> None:
+def _draw_style(axes: Axes, points: Floats, size: float, style: str, ink: str) -> None:
     """One style's points, named where they are densest."""
-    axes.scatter(*points.T, s=11, color=ink, alpha=0.85, linewidths=0)
-    centre = points[np.linalg.norm(points[:, None] - points[None], axis=2).mean(axis=1).argmin()]
+    axes.scatter(points[:, 0], points[:, 1], s=size, color=ink, alpha=0.85, linewidths=0)
+    x, y = points[np.linalg.norm(points[:, None] - points[None], axis=2).mean(axis=1).argmin()]
     halo = [patheffects.withStroke(linewidth=3, foreground="white")]
-    axes.text(*centre, style, color=ink, weight="bold", ha="center", va="center", path_effects=halo)
+    axes.text(float(x), float(y), style, color=ink, weight="bold", ha="center", va="center", path_effects=halo)
+
+
+def _name_watched(axes: Axes, shares: NDArray[np.float64], top: float) -> None:
+    """How many users are near the end of the pool, above their bars, which may be too low to see."""
+    middle = min(np.floor(shares.mean() * BINS), BINS - 1) / BINS + 0.5 / BINS
+    axes.text(float(middle), top * 0.03, f"{len(shares):,}", ha="center", color=ACCENT, weight="bold")
 
 
 def _draw_strip(axes: Axes, looks: Floats, name: str) -> None:
@@ -283,18 +312,22 @@ def _name_parts(axes: Axes) -> None:
 
 
 def _draw_metric(axes: Axes, judged: Sequence[Version], name: str) -> None:
-    """One metric of every version, with its number."""
+    """One metric of every version, with its number, as its distance from chance."""
+    chance, least = SCALES.get(name, (0.0, 0.0))
+    axes.axvline(chance, color=FAINT, linewidth=0.8)
     for place, version in enumerate(judged):
         value = version.metrics.get(name)
         if value is None:
             continue
         ink = ACCENT if "champion" in version.aliases else CALM
         fill = ink if _data_of(version) == _data_of(judged[0]) else "white"
-        axes.plot([0, value], [place, place], color=PALE, linewidth=1, zorder=1)
+        axes.plot([chance, value], [place, place], color=PALE, linewidth=2, zorder=1)
         axes.plot(value, place, "o", color=ink, markerfacecolor=fill, markersize=7)
         axes.annotate(f"{value:.3g}", (value, place), (8, 0), textcoords="offset points", va="center", fontsize=9)
     axes.set_title(METRICS[name])
-    axes.set_xlim(0, 1.45 * max(version.metrics.get(name, 0.0) for version in judged) or 1.0)
+    values = [version.metrics[name] for version in judged if name in version.metrics]
+    left, right = min(chance, *values), max(least, *values)
+    axes.set_xlim(left - 0.02 * (right - left), right + 0.6 * max(right - left, 1e-9))
     axes.xaxis.set_major_locator(MaxNLocator(3))
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
@@ -306,11 +339,19 @@ def _metrics_title(judged: Sequence[Version]) -> str:
     told = sorted((v for v in alike if "recall_at_20" in v.metrics), key=lambda v: -v.metrics["recall_at_20"])
     if not told:
         return f"{len(judged)} judged versions"
-    best = f"Version {told[0].number} ({told[0].model}) finds most of what users went on to like"
+    best = f"Version {told[0].number} ({told[0].model}) has the best recall"
     if len(told) == 1:
         return best
-    ratio = told[0].metrics["recall_at_20"] / max(told[-1].metrics["recall_at_20"], 1e-9)
-    return f"{best}: {ratio:.1f} times version {told[-1].number} ({told[-1].model})"
+    most, least = (version.metrics["recall_at_20"] for version in (told[0], told[-1]))
+    return f"{best}: {most:.3g}, against {least:.3g} of version {told[-1].number} ({told[-1].model})"
+
+
+def _metrics_note(judged: Sequence[Version]) -> str:
+    """How the newest version was judged, and the legend."""
+    newest = judged[0]
+    users = f"{newest.metrics['users_judged']:,.0f} users, " if "users_judged" in newest.metrics else ""
+    split = f"{newest.tags['split']} split; " if "split" in newest.tags else ""
+    return f"{users}{split}orange: champion; hollow: judged on other data than the newest, not to be compared"
 
 
 def _data_of(version: Version) -> tuple[str | None, str | None]:

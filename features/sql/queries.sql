@@ -37,7 +37,8 @@ WHERE k.artwork_key = ANY(%(keys)s) ORDER BY k.artwork_key;
 
 -- A user ----------------------------------------------------------------------------------------------------------
 
--- Orders the requests of one user; a statement of its own, so that the next one's snapshot is taken after the wait.
+-- Orders the requests of one user; a statement of its own, so that the next one's snapshot is taken after the wait. The
+-- same goes for the clock: leases are judged by statement_timestamp(), since now() is when the wait began.
 -- name: lock_user
 SELECT pg_advisory_xact_lock(hashtextextended(%(user_id)s, 0));
 
@@ -52,10 +53,11 @@ SELECT
     (SELECT b.host_latest FROM vernissage.absorbed AS b WHERE b.user_id = %(user_id)s) AS absorbed_latest,
     o.held, o.passes, o.retired,
     (SELECT string_agg(int4send(key), ''::bytea) FROM vernissage.sessions AS o, unnest(o.held) AS key
-     WHERE o.user_id = %(user_id)s AND o.session_id <> %(session_id)s AND o.expires_at > now()) AS held_elsewhere,
-    (SELECT extract(epoch FROM min(o.expires_at) - now())::float8 FROM vernissage.sessions AS o
-     WHERE o.user_id = %(user_id)s AND o.session_id <> %(session_id)s AND o.expires_at > now()
-       AND o.held <> '{}') AS next_expiry,
+     WHERE o.user_id = %(user_id)s AND o.session_id <> %(session_id)s
+       AND o.expires_at > statement_timestamp()) AS held_elsewhere,
+    (SELECT extract(epoch FROM min(o.expires_at) - statement_timestamp())::float8 FROM vernissage.sessions AS o
+     WHERE o.user_id = %(user_id)s AND o.session_id <> %(session_id)s
+       AND o.expires_at > statement_timestamp() AND o.held <> '{}') AS next_expiry,
     (SELECT l.recommendation_id FROM vernissage.served_lists AS l
      WHERE l.user_id = %(user_id)s AND l.session_id = %(session_id)s
      ORDER BY l.served_at DESC LIMIT 1) AS last_list,
@@ -63,9 +65,9 @@ SELECT
     u.*
 FROM (SELECT 1) AS one
 LEFT JOIN LATERAL (
-    SELECT CASE WHEN r.expires_at > now() THEN r.held ELSE '{}' END AS held,
-           CASE WHEN r.expires_at > now() THEN r.passes ELSE '{}' END AS passes,
-           CASE WHEN r.expires_at > now() THEN r.retired ELSE r.retired || ARRAY(
+    SELECT CASE WHEN r.expires_at > statement_timestamp() THEN r.held ELSE '{}' END AS held,
+           CASE WHEN r.expires_at > statement_timestamp() THEN r.passes ELSE '{}' END AS passes,
+           CASE WHEN r.expires_at > statement_timestamp() THEN r.retired ELSE r.retired || ARRAY(
                SELECT h.artwork_key FROM unnest(r.held, r.passes) AS h (artwork_key, passes) WHERE h.passes > 0)
            END AS retired
     FROM vernissage.sessions AS r WHERE r.user_id = %(user_id)s AND r.session_id = %(session_id)s
@@ -140,7 +142,7 @@ WITH offered AS (
     INSERT INTO vernissage.hosted_users (user_id) SELECT %(user_id)s WHERE %(known)s ON CONFLICT DO NOTHING
 ), session AS (
     INSERT INTO vernissage.sessions AS s (user_id, session_id, expires_at, held, passes, retired)
-    SELECT %(user_id)s, %(session_id)s, now() + make_interval(secs => %(first_seconds)s),
+    SELECT %(user_id)s, %(session_id)s, statement_timestamp() + make_interval(secs => %(first_seconds)s),
            %(held)s::integer[] || coalesce(array_agg(f.artwork_key ORDER BY f.position)
                FILTER (WHERE f.artwork_key <> ALL (%(held)s::integer[])), '{}'),
            %(passes)s::smallint[] || array_fill(0::smallint, ARRAY[(count(*)
@@ -148,10 +150,11 @@ WITH offered AS (
            %(retired)s::integer[]
     FROM offered AS f
     ON CONFLICT (user_id, session_id) DO UPDATE SET
-        leases_from = CASE WHEN s.expires_at > now() THEN s.leases_from ELSE now() END,
+        leases_from = CASE WHEN s.expires_at > statement_timestamp() THEN s.leases_from ELSE statement_timestamp() END,
         expires_at = greatest(s.expires_at, CASE
-            WHEN s.last_sign_at IS NULL OR s.expires_at <= now() THEN excluded.expires_at
-            ELSE now() + make_interval(secs => cardinality(excluded.held) * %(stretch_seconds)s + %(grace_seconds)s)
+            WHEN s.last_sign_at IS NULL OR s.expires_at <= statement_timestamp() THEN excluded.expires_at
+            ELSE statement_timestamp()
+                 + make_interval(secs => cardinality(excluded.held) * %(stretch_seconds)s + %(grace_seconds)s)
         END),
         held = excluded.held, passes = excluded.passes, retired = excluded.retired
     RETURNING s.expires_at, s.shown
@@ -178,7 +181,7 @@ FROM (SELECT DISTINCT unnest(%(user_ids)s::text[]) AS user_id ORDER BY 1) AS n;
 -- name: record_events
 WITH sent AS (
     SELECT n.ordinal, n.event_key, n.user_id, n.artwork_id, n.kind, n.session_id, n.lease_id, n.value,
-           least(coalesce(n.at, now()), now()) AS at, k.artwork_key,
+           least(coalesce(n.at, statement_timestamp()), statement_timestamp()) AS at, k.artwork_key,
            EXISTS (SELECT FROM public.art_sessions AS a WHERE a.id = n.artwork_id) AS artwork_known,
            EXISTS (SELECT FROM vernissage.events AS e
                    WHERE e.event_key = n.event_key AND e.artwork_key = k.artwork_key) AS repeated,
@@ -186,14 +189,16 @@ WITH sent AS (
                NOT EXISTS (SELECT FROM vernissage.events AS e WHERE e.event_key = n.event_key)
                AND EXISTS (SELECT FROM vernissage.sessions AS o
                        WHERE o.user_id = n.user_id AND o.session_id = coalesce(n.session_id, '')
-                         AND o.expires_at > now() AND k.artwork_key = ANY (o.held))
+                         AND o.expires_at > statement_timestamp() AND k.artwork_key = ANY (o.held))
                AND EXISTS (SELECT FROM vernissage.served_lists AS l
                            WHERE l.recommendation_id = n.lease_id AND l.user_id = n.user_id
                              AND k.artwork_key = ANY (l.artwork_keys))
                AND EXISTS (SELECT FROM public.art_sessions AS a WHERE a.id = n.artwork_id AND {active})
-               AND NOT EXISTS (SELECT FROM vernissage.seen AS v
-                               WHERE v.user_id = n.user_id AND v.artwork_key = k.artwork_key
-                                 AND (v.loaded_by IS NULL OR v.loaded_by <> coalesce(n.session_id, '')))
+               AND coalesce(
+                   (SELECT v.loaded_by IS NOT NULL AND v.loaded_by = coalesce(n.session_id, '')
+                    FROM vernissage.seen AS v WHERE v.user_id = n.user_id AND v.artwork_key = k.artwork_key),
+                   NOT EXISTS (SELECT FROM public.user_art_impressions AS i  -- the host may have shown it past us
+                               WHERE i.user_id = n.user_id AND i.artwork_id = n.artwork_id))
                AND (EXISTS (SELECT FROM public.users AS u WHERE u.id = n.user_id)
                     OR NOT EXISTS (SELECT FROM vernissage.hosted_users AS w WHERE w.user_id = n.user_id))
            ) AS allowed
@@ -229,6 +234,10 @@ WITH sent AS (
     SELECT user_id, count(*), max(viewed_at) FROM hosted GROUP BY user_id
     ON CONFLICT (user_id) DO UPDATE SET
         host_rows = b.host_rows + excluded.host_rows, host_latest = greatest(b.host_latest, excluded.host_latest)
+), noted AS (
+    INSERT INTO vernissage.hosted_users (user_id)
+    SELECT DISTINCT c.user_id FROM counted AS c JOIN public.users AS u ON u.id = c.user_id
+    ON CONFLICT DO NOTHING
 ), shown AS (
     UPDATE vernissage.sessions AS o SET
         (held, passes, retired) = (
@@ -243,10 +252,10 @@ WITH sent AS (
                   FROM unnest(o.held, o.passes) WITH ORDINALITY AS g (artwork_key, passes, place)
                   WHERE g.artwork_key <> ALL (d.keys)) AS h),
         shown = o.shown + CASE WHEN o.session_id = ANY (d.session_ids) THEN d.displayed ELSE 0 END,
-        last_sign_at = CASE WHEN o.session_id = ANY (d.session_ids) THEN now() ELSE o.last_sign_at END,
-        expires_at = CASE WHEN o.session_id = ANY (d.session_ids) AND o.expires_at > now()
-            THEN greatest(o.expires_at,
-                          now() + make_interval(secs => cardinality(o.held) * %(stretch_seconds)s + %(grace_seconds)s))
+        last_sign_at = CASE WHEN o.session_id = ANY (d.session_ids) THEN statement_timestamp() ELSE o.last_sign_at END,
+        expires_at = CASE WHEN o.session_id = ANY (d.session_ids) AND o.expires_at > statement_timestamp()
+            THEN greatest(o.expires_at, statement_timestamp()
+                          + make_interval(secs => cardinality(o.held) * %(stretch_seconds)s + %(grace_seconds)s))
             ELSE o.expires_at END
     FROM (SELECT user_id, count(*) FILTER (WHERE kind = 'displayed') AS displayed, array_agg(artwork_key) AS keys, array_agg(coalesce(session_id, '')) AS session_ids
           FROM counted GROUP BY user_id) AS d
@@ -264,10 +273,11 @@ ORDER BY s.ordinal;
 -- name: supersede
 WITH old AS (
     SELECT held, passes, retired, expires_at, last_sign_at FROM vernissage.sessions
-    WHERE user_id = %(user_id)s AND session_id = %(supersedes)s AND session_id <> %(session_id)s AND expires_at > now()
+    WHERE user_id = %(user_id)s AND session_id = %(supersedes)s AND session_id <> %(session_id)s
+      AND expires_at > statement_timestamp()
     FOR UPDATE
 ), emptied AS (
-    UPDATE vernissage.sessions SET held = '{}', passes = '{}', expires_at = now()
+    UPDATE vernissage.sessions SET held = '{}', passes = '{}', expires_at = statement_timestamp()
     WHERE user_id = %(user_id)s AND session_id = %(supersedes)s AND EXISTS (SELECT FROM old)
 ), handed AS (
     UPDATE vernissage.seen SET loaded_by = %(session_id)s
@@ -276,8 +286,8 @@ WITH old AS (
 INSERT INTO vernissage.sessions AS s (user_id, session_id, expires_at, last_sign_at, held, passes, retired)
 SELECT %(user_id)s, %(session_id)s, expires_at, last_sign_at, held, passes, retired FROM old
 ON CONFLICT (user_id, session_id) DO UPDATE SET
-    held = CASE WHEN s.expires_at > now() THEN s.held ELSE '{}' END || excluded.held,
-    passes = CASE WHEN s.expires_at > now() THEN s.passes ELSE '{}' END || excluded.passes,
+    held = CASE WHEN s.expires_at > statement_timestamp() THEN s.held ELSE '{}' END || excluded.held,
+    passes = CASE WHEN s.expires_at > statement_timestamp() THEN s.passes ELSE '{}' END || excluded.passes,
     retired = s.retired || excluded.retired,
     expires_at = greatest(s.expires_at, excluded.expires_at);
 
@@ -287,22 +297,23 @@ WITH old AS (
     SELECT client FROM vernissage.sessions WHERE user_id = %(user_id)s AND session_id = %(session_id)s
 ), beaten AS (
     UPDATE vernissage.sessions AS s SET
-        last_sign_at = now(), client = %(client)s,
-        expires_at = CASE WHEN s.expires_at > now() THEN greatest(s.expires_at,
-            now() + make_interval(secs => cardinality(s.held) * %(stretch_seconds)s + %(grace_seconds)s))
+        last_sign_at = statement_timestamp(), client = %(client)s,
+        expires_at = CASE WHEN s.expires_at > statement_timestamp() THEN greatest(s.expires_at,
+            statement_timestamp() + make_interval(secs => cardinality(s.held) * %(stretch_seconds)s + %(grace_seconds)s))
             ELSE s.expires_at END
     WHERE s.user_id = %(user_id)s AND s.session_id = %(session_id)s
     RETURNING s.expires_at, s.held
 )
-SELECT b.expires_at > now() AS live, extract(epoch FROM b.expires_at - now())::float8 AS seconds, old.client,
+SELECT b.expires_at > statement_timestamp() AS live,
+       extract(epoch FROM b.expires_at - statement_timestamp())::float8 AS seconds, old.client,
        ARRAY(SELECT k.artwork_id FROM unnest(b.held) WITH ORDINALITY AS h (artwork_key, place)
              JOIN vernissage.artwork_keys AS k USING (artwork_key) ORDER BY h.place) AS held
 FROM beaten AS b, old;
 
 -- name: end_session
-UPDATE vernissage.sessions AS s SET held = '{}', passes = '{}', expires_at = least(s.expires_at, now())
+UPDATE vernissage.sessions AS s SET held = '{}', passes = '{}', expires_at = least(s.expires_at, statement_timestamp())
 FROM (SELECT cardinality(o.held) AS held FROM vernissage.sessions AS o
-      WHERE o.user_id = %(user_id)s AND o.session_id = %(session_id)s AND o.expires_at > now()) AS b
+      WHERE o.user_id = %(user_id)s AND o.session_id = %(session_id)s AND o.expires_at > statement_timestamp()) AS b
 WHERE s.user_id = %(user_id)s AND s.session_id = %(session_id)s
 RETURNING b.held;
 

@@ -29,15 +29,13 @@ export function makePass(token, user) {
   return pass;
 }
 
-export function dropPass() {
-  keep("pass", null);
-}
 
-/** This tab's session: its id, and the one that it replaces, if any. */
+/** This tab's session: its id, the one `before` it in this tab if that page is gone, and whether to replace that one. */
 export async function takeSession(user) {
   const before = recall("session");
   const mine = before?.user === user && (await isGone(before.id)) ? before : null;
-  const session = mine && !mine.asked ? mine : { user, id: newId(), supersedes: mine?.id ?? null, asked: false };
+  const fresh = { user, id: newId(), supersedes: mine?.id ?? null, asked: false };
+  const session = { ...(mine && !mine.asked ? mine : fresh), before: mine?.id ?? null };
   keep("session", session);
   navigator.locks?.request(lockOf(session.id), () => new Promise(() => {})); // held as long as the page lives
   return session;

@@ -10,8 +10,9 @@ const BATCH = 200;
 const BEACON_BYTES = 60_000; // browsers refuse more than 64 KiB
 
 export class Outbox {
-  constructor({ wire, user, session, shelf, changed }) {
-    Object.assign(this, { wire, user, session, shelf, changed });
+  /** `before`: the session of this tab's page before this one, whose outbox is surely nobody's any more. */
+  constructor({ wire, user, session, before, shelf, changed }) {
+    Object.assign(this, { wire, user, session, before, shelf, changed });
     const kept = shelf.read("outbox", session);
     this.events = kept?.events ?? [];
     this.wishes = kept?.wishes ?? {}; // artwork id -> whether it is to be a favourite
@@ -84,7 +85,7 @@ export class Outbox {
   async adopt() {
     const live = await liveSessions();
     for (const session of this.shelf.sessions("outbox")) {
-      if (session === this.session || (live && live.has(session)) || !live) continue;
+      if (session === this.session || (session !== this.before && (live === null || live.has(session)))) continue;
       const left = this.shelf.read("outbox", session);
       this.events.push(...(left?.events ?? []), ...(left?.draft ? [left.draft] : []));
       this.wishes = { ...left?.wishes, ...this.wishes };

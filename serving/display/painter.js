@@ -10,6 +10,8 @@ const MOST_PIXELS = 3_000_000;
 const FRAME_MS = [12, 28]; // paint faster than this: finer; slower: coarser
 const FINENESS = [0.22, 1];
 
+const PROBE = { width: 96, height: 60 }; // large enough to tell how light a picture is
+
 export class Painter {
   /** `moving` and `still`: two canvases of the same size on the page, the second one above. */
   constructor(moving, still) {
@@ -36,18 +38,6 @@ export class Painter {
     this.still.classList.add("at-rest");
   }
 
-  /** How light the wall is from 0 to 1 within a part of it given by shares: [left, top, right, bottom]. */
-  lightness([left, top, right, bottom]) {
-    const { width, height } = this.still;
-    const probe = Object.assign(document.createElement("canvas"), { width: 8, height: 8 });
-    const context = probe.getContext("2d", { willReadFrequently: true });
-    context.drawImage(this.still, left * width, top * height, (right - left) * width, (bottom - top) * height, 0, 0, 8, 8);
-    const { data } = context.getImageData(0, 0, 8, 8);
-    let sum = 0;
-    for (let i = 0; i < data.length; i += 4) sum += 0.2126 * data[i] + 0.7152 * data[i + 1] + 0.0722 * data[i + 2];
-    return sum / (64 * 255);
-  }
-
   async morph(from, to, length, run) {
     const started = performance.now();
     for (let share = 0; share < 1; ) {
@@ -69,6 +59,18 @@ export class Painter {
     paint(canvas.getContext("2d", { alpha: false }), width, height, genome);
     return performance.now() - started;
   }
+}
+
+/** How light a genome's picture is at its foot, where the words stand: 0 to 1. */
+export function lightnessAtFoot(genome) {
+  const { width, height } = PROBE;
+  const probe = Object.assign(document.createElement("canvas"), PROBE);
+  const context = probe.getContext("2d", { alpha: false, willReadFrequently: true });
+  paint(context, width, height, genome);
+  const { data } = context.getImageData(0, Math.round(height * 0.75), width, Math.round(height * 0.25));
+  let sum = 0;
+  for (let i = 0; i < data.length; i += 4) sum += 0.2126 * data[i] + 0.7152 * data[i + 1] + 0.0722 * data[i + 2];
+  return sum / (data.length / 4) / 255;
 }
 
 /** The pixels of a canvas, its own on the screen, but not more than a slow machine can paint. */

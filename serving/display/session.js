@@ -26,13 +26,16 @@ export class Session {
     this.claims = spares.filter((claim) => !claim.granted);
     this.ready = spares.filter((claim) => claim.granted);
     this.spoken = new Set(spares.map((claim) => claim.artwork.artwork_id)); // claimed by us in whatever state
-    this.stock = null; // the latest plan's unseen_total, shortfall and reason
+    this.stock = null; // of the latest plan: unseen in all, shortfall, reason, and whether nothing came
     this.coverage = null;
     this.hungry = false; // the wall waits for an artwork
     this.drawn = 0;
+    this.drawnWhenAsked = 0;
     this.late = 0; // drawn after the lease's end, from what was claimed ahead
     this.lost = 0; // claims refused
     this.refusals = 0; // in a row
+    this.resting = false; // the page is hidden
+    this.beaten = Date.now(); // the last sign of life
     this.denied = null; // the problem that ended the pass
     const isFinal = (problem) => this.isFinal(problem);
     this.asking = new Pump(() => this.ask(), { isFinal });
@@ -75,9 +78,14 @@ export class Session {
     return this.denied ?? this.claiming.trouble ?? this.asking.trouble ?? this.beating.trouble;
   }
 
+  /** Artworks that the person has not seen yet, those claimed ahead included. */
+  get unseen() {
+    return Math.max((this.stock?.unseen ?? 0) - (this.drawn - this.drawnWhenAsked), 0);
+  }
+
   /** Whether there is nothing to show and the service said so. */
   get isEmpty() {
-    return this.stock !== null && this.queue.length + this.claims.length + this.ready.length === 0 && !this.asking.trouble;
+    return this.stock?.nothing && this.queue.length + this.claims.length + this.ready.length === 0;
   }
 
   /** Claim as many as the wall wants now and as may be claimed ahead; ask for more when few are left. */
@@ -106,9 +114,10 @@ export class Session {
     const plan = await this.wire.send("POST", `v1/users/${encodeURIComponent(this.user)}/prefetch`, body);
     noteAsked(this.identity);
     this.queue = plan.items.map((item) => ({ ...item.artwork, p_shown: item.p_shown })).filter((item) => !this.spoken.has(item.artwork_id));
-    this.stock = { unseen: plan.unseen_total, shortfall: plan.shortfall, reason: plan.reason };
+    const nothing = plan.items.length === 0;
+    this.stock = { unseen: plan.unseen_total + this.ready.length, shortfall: plan.shortfall, reason: plan.reason, nothing };
     this.drawnWhenAsked = this.drawn;
-    if (plan.items.length === 0) {
+    if (nothing) {
       const wait = plan.retry_after_seconds ? plan.retry_after_seconds * 1000 : NOTHING_MS;
       this.asking.wait(wait * (1 + 0.1 * Math.random()));
     } else this.stockUp();
@@ -163,6 +172,7 @@ export class Session {
   }
 
   async beat() {
+    if (this.resting) return;
     const path = `v1/sessions/${encodeURIComponent(this.id)}/heartbeat`;
     const asking = this.asking.running;
     const pulse = await this.wire.send("POST", path, { user_id: this.user, ...this.counters(), late_draws: this.late });
@@ -171,25 +181,26 @@ export class Session {
       this.queue = this.queue.filter((artwork) => held.has(artwork.artwork_id));
       if (this.queue.length === 0) this.stockUp();
     }
-    this.beating.wait(BEAT_MS);
+    this.beaten = Date.now();
+    if (!this.resting) this.beating.wait(BEAT_MS);
     this.changed();
   }
 
   async measure() {
+    if (this.resting) return;
     this.coverage = await this.wire.send("GET", `v1/users/${encodeURIComponent(this.user)}/coverage`);
-    this.measuring.wait(BEAT_MS * 3);
+    if (!this.resting) this.measuring.wait(BEAT_MS * 3);
     this.changed();
   }
 
   /** A page that nobody looks at gives no sign of life: its leases may end. */
   rest() {
-    clearTimeout(this.beating.timer);
-    clearTimeout(this.measuring.timer);
-    this.beating.timer = this.measuring.timer = 0;
+    this.resting = true;
   }
 
   wake() {
-    this.beating.poke();
+    this.resting = false;
+    this.beating.wait(Math.max(this.beaten + BEAT_MS - Date.now(), 0));
     this.measuring.poke();
   }
 

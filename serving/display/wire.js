@@ -105,7 +105,12 @@ export class Pump {
   }
 
   async run() {
-    Object.assign(this, { timer: 0, running: true, again: false });
+    this.timer = 0;
+    if (this.running) {
+      this.again = true;
+      return;
+    }
+    Object.assign(this, { running: true, again: false });
     try {
       await this.job();
       Object.assign(this, { failures: 0, trouble: null });

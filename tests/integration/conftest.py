@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -51,13 +52,14 @@ def own_host(database_url: str) -> Iterator[Host]:
 
 @pytest.fixture
 def start(database_url: str, tmp_path: Path) -> Iterator[Start]:
-    """Starts services on the test's own database: keyword arguments as `Service` has them."""
+    """Starts services on the test's own database: keyword arguments as `Service` has them, and `wait`."""
     with contextlib.ExitStack() as stack:
 
-        def started(**options: object) -> Service:
-            environment = BRISK | dict(options.pop("environment", {}))
+        def started(*, environment: Mapping[str, str] | None = None, wait: bool = True, **options: Any) -> Service:
             home = tmp_path / uuid.uuid4().hex[:8]
-            return stack.enter_context(Service(database_url, home, environment=environment, **options))
+            service = Service(database_url, home, environment=BRISK | dict(environment or {}), **options)
+            stack.callback(service.stop)
+            return service.start(wait=wait)
 
         yield started
 

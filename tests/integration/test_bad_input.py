@@ -43,7 +43,7 @@ def test_bad_input_is_refused_with_its_code(send: Send, case: Case) -> None:
     assert problem["type"] == f"urn:vernissage:problem:{case.code}"
     assert problem["title"]
     assert problem["detail"]
-    if case.status == 400 and case.code != "bad_json":
+    if case.status == 400 and case.code not in {"bad_json", "bad_gzip"}:
         assert problem["field"].split(".")[-1].split("[")[0] == case.code.removeprefix("bad_")
     if case.status == 401:
         assert answer.headers["www-authenticate"] == "Bearer"

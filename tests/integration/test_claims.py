@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
 from collections import Counter
@@ -176,12 +177,14 @@ class TestRefused:
         assert displays_of(host, user) == {old[0]["artwork_id"]: 1}
 
     def test_what_was_displayed_past_the_claims(self, service: Service, host: Host, user: str) -> None:
-        """An impression of another session, or of the host's own after the next request, ends the lease."""
+        """An impression of another session, or one that the host wrote itself, ends the lease."""
         host.fill(service, 4)
         host.add_user(user)
         items = items_of(service, user, "tab", 2)
         service.display(user, [items[0]["artwork_id"]], "another")
+        host.see(user, [items[1]["artwork_id"]])
         assert_lost(send(service, claim_of(user, "tab", items[0])))
+        assert_lost(send(service, claim_of(user, "tab", items[1])))
 
     @pytest.mark.parametrize("status", ["archived", "pending"])
     def test_an_artwork_that_left_the_pool(self, service: Service, host: Host, user: str, status: str) -> None:
@@ -406,6 +409,51 @@ class TestRaces:
         assert set(drawn.values()) == {1}
         assert set(drawn) <= set(pool)
         assert displays_of(host, user) == drawn
+
+
+class TestWaiting:
+    """Requests of one user come one after the other: each is judged by the time when its turn comes."""
+
+    def test_a_claim_whose_lease_ends_while_it_waits_is_refused(
+        self, service: Service, host: Host, user: str
+    ) -> None:
+        """It arrived in time, but somebody else may have asked before its turn came."""
+        host.fill(service, 3)
+        item = items_of(service, user, "tab", 1)[0]
+        with ThreadPoolExecutor(1) as threads:
+            with turn(service, user):
+                waiting = threads.submit(send_anew, service, claim_of(user, "tab", item))
+                await_one_in_line(host)
+                expire(host, user, "tab")
+            assert waiting.result() == 409
+        assert seen_of(host, user) == set()
+
+    def test_a_list_offers_what_was_given_free_while_it_waited(self, service: Service, host: Host, user: str) -> None:
+        """The other tab's leases have ended by then."""
+        host.fill(service, 3)
+        held = {item["artwork_id"] for item in items_of(service, user, "sleeper", 3)}
+        with ThreadPoolExecutor(1) as threads:
+            with turn(service, user):
+                waiting = threads.submit(items_of, service, user, "awake", 3)
+                await_one_in_line(host)
+                expire(host, user, "sleeper")
+            assert {item["artwork_id"] for item in waiting.result()} == held
+
+
+@contextlib.contextmanager
+def turn(service: Service, user: str) -> Iterator[None]:
+    """It is our turn: whatever is asked for this user waits."""
+    with connect(service.database_url) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (user,))
+        yield
+
+
+def await_one_in_line(host: Host) -> None:
+    """Until somebody waits for a turn."""
+    end = time.monotonic() + 10
+    while not host.count("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module")

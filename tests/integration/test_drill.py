@@ -11,7 +11,7 @@ import pytest
 from tests.drill import LEASES, Drill, prepare, run
 from tests.service import Service
 
-QUICK = {"kill_seconds": 4.0, "cut_seconds": 1.0, "crash_seconds": 0.3, "most_seconds": 120.0}
+QUICK = {"pause_seconds": 0.8, "kill_seconds": 5.0, "cut_seconds": 1.0, "crash_seconds": 0.3, "most_seconds": 120.0}
 
 
 @pytest.fixture
