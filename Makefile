@@ -1,6 +1,8 @@
 # Every target does its own set-up; a machine needs Python 3.11 to 3.13 and make, nothing else.
 SHELL := /bin/bash
-PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || echo python3)
+FITS := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
+	$$each -c '$(FITS)' 2>/dev/null && echo $$each && break; done)
 VENV := .venv
 RUN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -16,7 +18,7 @@ help:  ## Show this help
 install: $(INSTALLED)  ## Make .venv with everything, as the lock says
 
 $(INSTALLED): requirements.lock pyproject.toml
-	$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 14), f"Python 3.11 to 3.13 is needed, not {sys.version.split()[0]}"'
+	@test -n "$(PYTHON)" || { echo "Python 3.11 to 3.13 is needed; name one: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }
 	test -x $(RUN)/python || $(PYTHON) -m venv $(VENV)
 	$(RUN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(RUN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
