@@ -4,9 +4,9 @@ Queries live in sql/queries.sql under `-- name:` lines. Every connection runs in
 session-level lock or setting to be correct, so that a transaction pooler may sit in between.
 
 Every wait for the database ends, also over a line that swallows what is sent and never answers: a transaction has a
-time limit, and a connection whose wait was cut short is closed, never used again. The server ends what such a client
-leaves behind by its own limit on idle transactions; within a pipeline it does not count as idle, so that a lock would
-stay for hours: a pipeline is ended first and its results are fetched then.
+time limit, and a connection whose wait was cut short is closed, never used again. What such a client leaves behind is
+ended by the server's own limit on idle transactions. Therefore no pipelines: psycopg ends one with a Flush, after which
+PostgreSQL does not count a transaction as idle, and a lost client would keep its user's lock for hours.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from psycopg.waiting import wait_async
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from features.errors import DatabaseUnavailableError
+from features.moments import tolerate_moments
 from features.settings import Settings
 
 T = TypeVar("T")
@@ -114,6 +115,7 @@ def make_pool(url: str, settings: Settings) -> AsyncConnectionPool:
     """A pool for one worker, not yet opened; its connections are in UTC and bounded in every time they may take."""
 
     async def configure(connection: psycopg.AsyncConnection) -> None:
+        tolerate_moments(connection)
         async with asyncio.timeout(settings.database_wait_seconds):
             await connection.execute(query("configure_connection", **_limits(settings)))
             await connection.commit()

@@ -40,12 +40,12 @@ def parse_dna(text: str) -> Floats:
         raise BadDnaError(rule=f"it must be a JSON array of {LENGTH} numbers ({error})") from error
     if len(numbers) != LENGTH:
         raise BadDnaError(rule=f"it has {len(numbers)} numbers, not {LENGTH}")
-    vector = np.asarray(numbers, dtype=np.float32)
+    vector = np.asarray(numbers, dtype=np.float64)  # single precision would overflow before it can be refused
     if not np.isfinite(vector).all():
         raise BadDnaError(rule="every number must be finite")
     if vector.min() < LOWEST or vector.max() > HIGHEST:
         raise BadDnaError(rule=f"every number must be within {LOWEST:g} and {HIGHEST:g}")
-    return vector
+    return vector.astype(np.float32)
 
 
 def read_dna(text: str | None) -> tuple[DnaKind, Floats]:

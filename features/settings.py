@@ -14,7 +14,7 @@ import msgspec
 
 from features.errors import BadSettingError
 
-Positive = Annotated[float, msgspec.Meta(gt=0)]
+Positive = Annotated[float, msgspec.Meta(gt=0, le=1e9)]  # no infinity either
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -58,6 +58,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     session_beta: Positive = 12.0
     artwork_bytes: Count = 250_000  # of an image whose size is not known
     resign_hook: str = ""  # "package.module:function" that maps (artwork id, image URL) to a freshly signed URL
+
+    # The host's routes
+    list_job_seconds: Positive = 10.0  # the client polls at about 0, 2, 6, 14 s, no longer than 20 s: then the last word
 
     # Leases, in seconds (definitions of a lease: README, "Never the same one twice")
     lease_first_seconds: Positive = 60.0  # until a session's first sign of life

@@ -21,12 +21,12 @@ from features.catalogue import read_style_preferences
 from features.database import query, transaction
 from features.host import USER_COLUMNS, Host
 from features.identifiers import new_id
+from features.settings import Settings
 from features.tiers import Tier, tier_of
 from serving import telemetry
 from serving.recommend import Answer, Ask, Recommender
 
 LEAST = 2  # artworks that the client takes as an answer; with fewer it is to wait
-JOB_SECONDS = 10.0  # it polls at about 0, 2, 6 and 14 s and gives up at 20 s: what it hears after this is the last word
 
 JobState = Literal["pending", "completed", "failed"]
 BridgeTier = Literal["exact", "related", "global", "procedural"]
@@ -77,8 +77,9 @@ class Bridge:
 class HostLists:
     """Answers the client's requests for artworks from one worker."""
 
-    def __init__(self, pool: AsyncConnectionPool, host: Host, recommender: Recommender) -> None:
+    def __init__(self, pool: AsyncConnectionPool, host: Host, recommender: Recommender, settings: Settings) -> None:
         self._pool = pool
+        self._job_seconds = settings.list_job_seconds
         self._recommender = recommender
         chosen = query("host_chosen_styles") if host.has("art_preferences") else "NULL::text[]"
         self._profile = query("host_profile", columns=host.select("users", USER_COLUMNS, "h"), chosen=chosen)
@@ -107,7 +108,7 @@ class HostLists:
         if artworks:
             return artworks
         values = {"user_id": user_id, "session_id": session_id, "wanted": limit, "job_id": new_id()}
-        row = await self._row(query("open_job"), **values, seconds=JOB_SECONDS)
+        row = await self._row(query("open_job"), **values, seconds=self._job_seconds)
         return str(row["job_id"])
 
     async def poll(self, user_id: str, job_id: str) -> Job:
@@ -118,7 +119,7 @@ class HostLists:
         row = await self._find_job(job_id)
         if row["user_id"] != user_id:
             raise PermissionError(job_id)
-        over = row["seconds"] >= JOB_SECONDS
+        over = row["seconds"] >= self._job_seconds
         filters = (await self.profile(user_id, row["session_id"])).filters or Filters()
         least = 1 if over else LEAST
         artworks = await self._at_least(least, user_id, row["session_id"], row["wanted"], filters)
@@ -158,7 +159,7 @@ class HostLists:
         if (await self.profile(user_id, session_id)).filters == filters:
             return
         values = {"user_id": user_id, "session_id": session_id, "filters": Jsonb(msgspec.to_builtins(filters))}
-        async with transaction(self._pool) as connection, connection.pipeline():
+        async with transaction(self._pool) as connection:
             await connection.execute(query("lock_user"), {"user_id": user_id})
             await connection.execute(query("note_filters"), values)
 

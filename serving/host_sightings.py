@@ -73,7 +73,7 @@ class HostSightings:
     async def _record_loaded(
         self, user_id: str, session_id: str | None, artwork_ids: list[str]
     ) -> list[dict[str, Any]]:
-        """Lock, keys and marks in one round trip."""
+        """Lock, keys and marks."""
         values = {
             "user_id": user_id,
             "session_id": session_id,
@@ -82,10 +82,9 @@ class HostSightings:
             "grace_seconds": self._settings.lease_grace_seconds,
         }
         async with transaction(self._pool) as connection, connection.cursor(row_factory=dict_row) as cursor:
-            async with connection.pipeline():  # fetched after its end: see features.database
-                await connection.execute(query("lock_user"), {"user_id": user_id})
-                await connection.execute(query("register_held_artworks"), {"artwork_ids": artwork_ids})
-                await cursor.execute(query("record_loaded"), values)
+            await connection.execute(query("lock_user"), {"user_id": user_id})
+            await connection.execute(query("register_held_artworks"), {"artwork_ids": artwork_ids})
+            await cursor.execute(query("record_loaded"), values)
             return await cursor.fetchall()
 
     async def _sightings(self, user_id: str, artwork_ids: list[str]) -> list[dict[str, Any]]:

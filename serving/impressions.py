@@ -100,7 +100,7 @@ class Impressions:
     async def _write(
         self, connection: psycopg.AsyncConnection, events: Sequence[Event], users: list[str]
     ) -> tuple[list[dict[str, Any]], list[str]]:
-        """Locks, keys, log and marks in one round trip; locks in order of user id, so that no two batches deadlock."""
+        """Locks, keys, log and marks; locks in order of user id, so that no two batches deadlock."""
         columns = {
             "event_keys": [event.key for event in events],
             "user_ids": [event.user_id for event in events],
@@ -116,11 +116,10 @@ class Impressions:
             "grace_seconds": self._settings.lease_grace_seconds,
         }
         async with connection.cursor(row_factory=dict_row) as cursor:
-            async with connection.pipeline():  # fetched after its end: see features.database
-                await connection.execute(query("lock_users"), {"user_ids": users})
-                await connection.execute(query("register_named_artworks"), {"artwork_ids": columns["artwork_ids"]})
-                known = await connection.execute(query("known_users"), {"user_ids": users})
-                await cursor.execute(self._record, columns)
+            await connection.execute(query("lock_users"), {"user_ids": users})
+            await connection.execute(query("register_named_artworks"), {"artwork_ids": columns["artwork_ids"]})
+            known = await connection.execute(query("known_users"), {"user_ids": users})
+            await cursor.execute(self._record, columns)
             found = await known.fetchone()
             return await cursor.fetchall(), list(found[0] or []) if found else []
 

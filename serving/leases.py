@@ -133,13 +133,12 @@ class Leases:
             return await cursor.fetchall()
 
     async def _read(self, connection: psycopg.AsyncConnection, asked: dict[str, Any]) -> dict[str, Any]:
-        """Lock and state in one round trip, as two statements, so that the read sees what the lock waited for."""
+        """Lock and state, as two statements, so that the read sees what the lock waited for."""
         async with connection.cursor(row_factory=dict_row, binary=True) as cursor:
-            async with connection.pipeline():  # fetched after its end: see features.database
-                await connection.execute(query("lock_user"), {"user_id": asked["user_id"]})
-                if asked["supersedes"] is not None:
-                    await connection.execute(query("supersede"), asked)
-                await cursor.execute(self._state, asked)
+            await connection.execute(query("lock_user"), {"user_id": asked["user_id"]})
+            if asked["supersedes"] is not None:
+                await connection.execute(query("supersede"), asked)
+            await cursor.execute(self._state, asked)
             row = await cursor.fetchone()
         assert row is not None  # noqa: S101 - the query's FROM is one row
         return row
@@ -178,6 +177,5 @@ class Leases:
 
 async def _absorb(connection: psycopg.AsyncConnection, user_id: str) -> None:
     """Take over what the host recorded without us (its own routes, or from before we came)."""
-    async with connection.pipeline():
-        for name in ("absorb_keys", "absorb_marks", "note_absorbed"):
-            await connection.execute(query(name), {"user_id": user_id})
+    for name in ("absorb_keys", "absorb_marks", "note_absorbed"):
+        await connection.execute(query(name), {"user_id": user_id})

@@ -36,14 +36,18 @@ class Library:
             return []
         return await self._rows(query("favourites"), user_id=user_id, limit=limit)
 
-    async def set_favourite(self, user_id: str, artwork_id: str, *, favourite: bool) -> bool:
-        """Mark or unmark; whether that changed anything (the host must hold user and artwork)."""
+    async def set_favourite(self, user_id: str, artwork_id: str) -> bool:
+        """Mark; False when the host does not hold the user, the artwork or favourites at all."""
         if not self._has_favourites:
             return False
-        name = "set_favourite" if favourite else "unset_favourite"
-        async with transaction(self._pool) as connection:
-            cursor = await connection.execute(query(name), {"user_id": user_id, "artwork_id": artwork_id})
-        return cursor.rowcount == 1
+        return len(await self._rows(query("set_favourite"), user_id=user_id, artwork_id=artwork_id)) == 1
+
+    async def unset_favourite(self, user_id: str, artwork_id: str) -> None:
+        """Unmark, and forget that a display has said so."""
+        if self._has_favourites:
+            values = {"user_id": user_id, "artwork_id": artwork_id}
+            async with transaction(self._pool) as connection:
+                await connection.execute(query("unset_favourite"), values)
 
     async def _rows(self, text: str, **values: Any) -> list[dict[str, Any]]:
         """All rows of one statement."""

@@ -40,8 +40,8 @@ def url_expiry(url: str) -> datetime | None:
     """When a signed image URL ends (S3 and GCS version 4, CloudFront and S3 version 2, Azure); None for a plain one."""
     if "?" not in url:
         return None
-    query = {name.lower(): values[0] for name, values in parse_qs(urlsplit(url).query).items()}
-    with contextlib.suppress(ValueError, OverflowError):  # a query string that only looks like a signature's
+    with contextlib.suppress(ValueError, OverflowError):  # what only looks like a URL, or like a signature
+        query = {name.lower(): values[0] for name, values in parse_qs(urlsplit(url).query).items()}
         return _signature_end(query)
     return None
 

@@ -145,7 +145,7 @@ class Worker:
             impressions=impressions,
             sessions=Sessions(self.pool, self.settings),
             library=Library(self.pool, host),
-            host_lists=HostLists(self.pool, host, recommender),
+            host_lists=HostLists(self.pool, host, recommender, self.settings),
             host_sightings=HostSightings(self.pool, impressions, self.settings),
             host_monitor=HostMonitor(self.pool, host),
             secret=row[0] if row else "",

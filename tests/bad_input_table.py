@@ -229,6 +229,11 @@ BODIES: dict[str, tuple[bytes, str]] = {
     "JSON null": (b"null", "bad_body"),
 }
 
+STRAY_PATHS = [
+    "/", "/v1", "/v1/", "/v1/users/ada", "/v1/users//next", "/v1/users/ada/next/", "/v1/users/a/b/next", "/v2/health",
+    "/v1/%2e%2e/metrics", "/favicon.ico", "/v1/impressions/1", "/v1/\u00fc",
+]  # fmt: skip
+
 
 def cases() -> Iterator[Case]:
     """Every case."""
@@ -293,8 +298,7 @@ def _bad_keys() -> Iterator[Case]:
 
 def _bad_routes() -> Iterator[Case]:
     """Paths that are none, and methods that a path does not have."""
-    for path in ("/", "/v1", "/v1/", "/v1/users/ada", "/v1/users//next", "/v1/users/ada/next/", "/v2/health",
-                 "/v1/users/a/b/next", "/v1/%2e%2e/metrics", "/favicon.ico", "/v1/impressions/1", "/v1/\u00fc"):  # fmt: skip
+    for path in STRAY_PATHS:
         yield Case("(none)", f"no such path: {path}", "GET", quote(path, safe="/%"), 404, "not_found")
     wrong = {"GET": "POST", "POST": "GET", "DELETE": "PATCH", "PUT": "PATCH"}
     for name, route in ROUTES.items():
@@ -327,7 +331,7 @@ def _case(name: str, what: str, status: int, code: str, change: _Change) -> Case
     elif place == "query":
         query[field_name] = value
     else:
-        target: Any = body if place == "body" else body[place.removeprefix("body.")][0]  # type: ignore[index] # it has one
+        target: Any = body if place == "body" else body[place.removeprefix("body.")][0]  # type: ignore[index]
         target[field_name] = value
     query = {key: given for key, given in query.items() if given is not _LEFT_OUT}
     content = None if body is None else json.dumps(_without(body)).encode()
@@ -370,7 +374,7 @@ ODD_ARTWORKS: dict[str, tuple[dict[str, Any], bool]] = {
     "DNA that is JSON null": ({"dna_vector": "null"}, False),
     "DNA nested 20,000 deep": ({"dna_vector": "[" * 20_000}, False),
     "a prompt of emoji": ({"prompt": "\U0001f5bc\ufe0f\U0001f469\u200d\U0001f3a8\U0001f308"}, False),
-    "a prompt from right to left": ({"prompt": "\u05e9\u05e7\u05d9\u05e2\u05d4 \u202eabc\u202c \u063a\u0631\u0648\u0628"}, False),
+    "a prompt from right to left": ({"prompt": "\u05e9\u05e7\u05d9 \u202eabc\u202c \u063a\u0631\u0648\u0628"}, False),
     "a prompt with control characters": ({"prompt": 'a\nb\t"c"\\ \x01 \u2028 \ufeff </script>'}, False),
     "a prompt of combining marks": ({"prompt": "Z" + "\u0351\u036b\u0343" * 50}, False),
     "an empty prompt": ({"prompt": ""}, False),
@@ -382,6 +386,9 @@ ODD_ARTWORKS: dict[str, tuple[dict[str, Any], bool]] = {
     "quality below zero": ({"quality_score": -99.9}, False),
     "the year 1": ({"created_at": "0001-01-01"}, False),
     "the year 9999": ({"created_at": "9999-12-31 23:59:59"}, False),
+    "the end of time": ({"created_at": "infinity"}, False),
+    "the beginning of time": ({"created_at": "-infinity"}, False),
+    "before Christ": ({"created_at": "0044-03-15 BC"}, False),
     "no size": ({"width": 0, "height": -1, "aspect_ratio": ""}, False),
     "an id of emoji": ({"id": "\U0001f5bc\ufe0f/?#%00 \u05e9"}, False),
 }  # fmt: skip

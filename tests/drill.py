@@ -1,4 +1,4 @@
-"""The drill behind "never repeat": many tabs of few users against the real service, while everything around them breaks.
+"""The drill behind "never repeat": many tabs of few users against the real service, while everything around breaks.
 
 Each tab asks, prefetches, claims (several artworks ahead), draws, sleeps past its leases, is reloaded, ended or lost
 without a word. Replies are lost and sent for again, requests are sent twice, clocks are wrong by hours; worker
@@ -38,11 +38,11 @@ from tests.service import Service
 
 #: Lease times that make a sleep of a few seconds a long one.
 LEASES = {
-    "VERNISSAGE_LEASE_FIRST_SECONDS": "1",
-    "VERNISSAGE_LEASE_GRACE_SECONDS": "1",
+    "VERNISSAGE_LEASE_FIRST_SECONDS": "1.5",
+    "VERNISSAGE_LEASE_GRACE_SECONDS": "1.5",
     "VERNISSAGE_SECONDS_PER_ARTWORK": "0.01",
 }
-LONGEST_LEASE = 1 + 1.5 * 0.01 * 50  # seconds: grace + stretch x seconds_per_artwork x the deepest list
+LONGEST_LEASE = 1.5 + 1.5 * 0.01 * 50  # seconds: grace + stretch x seconds_per_artwork x the deepest list
 CLAIMS = 20  # at most, in one request
 ATTEMPTS = 200  # then a request is given up, which fails the drill
 GONE = 409
@@ -160,8 +160,8 @@ class Line:
 
     def __init__(self, client: httpx.AsyncClient, tally: Tally, chance: random.Random) -> None:
         self._client = client
-        self._tally = tally
-        self._chance = chance
+        self.tally = tally
+        self.chance = chance
         self._under_way: set[asyncio.Task[httpx.Response]] = set()
 
     async def rest(self) -> None:
@@ -170,12 +170,12 @@ class Line:
 
     async def ask(self, method: str, path: str, **content: Any) -> httpx.Response:
         """The answer to a request that may be sent again: the same words each time, as its makers promise."""
-        if self._chance.random() < 0.05:
-            self._tally.counts["sent twice"] += 1
+        if self.chance.random() < 0.05:
+            self.tally.counts["sent twice"] += 1
             twins = [self._answered(method, path, **content) for _ in range(2)]
             first, second = await asyncio.gather(*twins)
             if path == "/v1/claims" and first.content != second.content:
-                self._tally.counts["inconsistent"] += 1
+                self.tally.counts["inconsistent"] += 1
             return first
         return await self._answered(method, path, **content)
 
@@ -185,14 +185,14 @@ class Line:
             with contextlib.suppress(httpx.TransportError):
                 answer = await self._sent(method, path, **content)
                 if answer.status_code in {httpx.codes.SERVICE_UNAVAILABLE, httpx.codes.BAD_GATEWAY}:
-                    self._tally.counts["unavailable"] += 1
-                elif self._chance.random() < 0.05:
-                    self._tally.counts["replies lost"] += 1
+                    self.tally.counts["unavailable"] += 1
+                elif self.chance.random() < 0.05:
+                    self.tally.counts["replies lost"] += 1
                     continue
                 else:
                     return self._checked(answer)
-            self._tally.counts["tried again"] += 1
-            await asyncio.sleep(self._chance.uniform(0.02, 0.1) * min(attempt + 1, 10))
+            self.tally.counts["tried again"] += 1
+            await asyncio.sleep(self.chance.uniform(0.02, 0.1) * min(attempt + 1, 10))
         raise RuntimeError(f"{method} {path} was not answered in {ATTEMPTS} attempts")
 
     async def _sent(self, method: str, path: str, **content: Any) -> httpx.Response:
@@ -218,13 +218,13 @@ class Line:
 class Tab:
     """One tab of one user: lives until the drill is over, under a new session id after each end."""
 
-    def __init__(self, drill: Drill, user: str, line: Line, record: Record, tally: Tally, seed: int) -> None:
+    def __init__(self, drill: Drill, user: str, line: Line, record: Record) -> None:
         self._drill = drill
         self._user = user
         self._line = line
         self._record = record
-        self._tally = tally
-        self._chance = random.Random(seed)  # noqa: S311 - a drill that can be told again
+        self._tally = line.tally
+        self._chance = line.chance
         self._session = ""
         self._held: deque[dict[str, Any]] = deque()
         self._numbers = itertools.count(1)
@@ -267,7 +267,7 @@ class Tab:
 
     async def _ask(self, supersedes: str | None) -> None:
         """Get artworks, by either route."""
-        count = self._chance.randint(8, 50)
+        count = self._chance.randint(20, 50)
         if self._chance.random() < 0.5:
             asked: dict[str, Any] = {"session_id": self._session, "limit": count}
             asked |= {"supersedes": supersedes} if supersedes else {}
@@ -285,7 +285,8 @@ class Tab:
 
     async def _draw_some(self) -> None:
         """Claim a few ahead and draw those that were granted, or (without the fence) just draw."""
-        count = min(self._chance.randint(1, CLAIMS), len(self._held))
+        most = CLAIMS if self._chance.random() < 0.7 else self._chance.randint(1, CLAIMS)
+        count = min(most, len(self._held))
         items = list(itertools.islice(self._held, count))
         if not items:
             return
@@ -320,7 +321,7 @@ class Tab:
                 self._record.acknowledged(self._user, self._session, item["artwork_id"])
             else:
                 self._tally.counts["claims refused"] += 1
-                self._tally.reasons[self._user, self._session, item["artwork_id"]] = "slept past its lease"
+                self._tally.reasons[self._user, self._session, item["artwork_id"]] = "its lease had ended"
         return [item for item in items if item["artwork_id"] in fine]
 
     async def _report(self, items: list[dict[str, Any]]) -> None:
@@ -402,10 +403,9 @@ class Stage:
 
     def _tab(self, number: int, client: httpx.AsyncClient) -> Tab:
         """One tab; the users take turns."""
-        seed = self._drill.seed * 1_000 + number
-        line = Line(client, self.tally, random.Random(seed + 500))  # noqa: S311 - a drill that can be told again
-        user = f"user-{number % self._drill.users + 1}"
-        return Tab(self._drill, user, line, self._record, self.tally, seed)
+        chance = random.Random(self._drill.seed * 1_000 + number)  # noqa: S311 - a drill that can be told again
+        line = Line(client, self.tally, chance)
+        return Tab(self._drill, f"user-{number % self._drill.users + 1}", line, self._record)
 
     async def _again_and_again(self, tab: Tab, place: int) -> None:
         """A new life after each end, be it orderly or not."""
@@ -473,9 +473,7 @@ def prepare(database_url: str, drill: Drill) -> None:
         connection.execute("ANALYZE")
 
 
-def run(
-    service: Service, drill: Drill, path: Path, on_display: Callable[[int], None] = lambda _: None
-) -> Verdict:
+def run(service: Service, drill: Drill, path: Path, on_display: Callable[[int], None] = lambda _: None) -> Verdict:
     """Do the drill against a running service whose pool is prepared, and judge it. ``path``: the record's file."""
     record = Record(path)
     started = time.monotonic()

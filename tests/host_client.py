@@ -17,6 +17,7 @@ import itertools
 import json
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,7 +25,8 @@ import httpx
 
 USER_HEADER = "X-Vernissage-User"
 LATENCY = 0.1
-IMAGE_SECONDS = 0.1  # to load one image
+IMAGE_SECONDS = 0.1  # to load an image; many load at once
+IMAGE_STEP = 0.01  # by which each is behind the one before
 
 # The recorder
 DEBOUNCE = 2.0
@@ -170,9 +172,12 @@ class HostClient:
         self.rejected_batches = 0
         self.paid_generations = 0
         self.empty_immediates = 0
+        self.jobs: Counter[str] = Counter()  # how the jobs ended that it waited for
         self.failed_requests = 0
         self._known: set[str] = set()  # ids and image URLs
         self._validated: set[str] = set()
+        self._asking = False
+        self._loading = 0  # images
         self._closed = False
 
     def open(self) -> None:
@@ -200,10 +205,12 @@ class HostClient:
         """Ask for what to show, as the frame loader does."""
         if self._closed:
             return
+        self._asking = True
         parameters = {"sessionId": self._session(), "limit": WANTED}
         if self.styles:
             parameters["styles"] = json.dumps(self.styles)
         answer = self._get("/api/artworks/next/async", parameters)
+        self._asking = answer is not None and answer["type"] == "queued"
         if answer is None:
             return
         if answer["type"] == "queued":
@@ -226,6 +233,7 @@ class HostClient:
     def _poll(self, job_id: str, rejections: int, times: Sequence[float]) -> None:
         """Wait for a job, and give up when it takes too long."""
         if not times:
+            self._asking = False
             self.paid_generations += 1
             return
 
@@ -234,6 +242,8 @@ class HostClient:
             if answer is None:
                 return
             if answer["status"] in {"completed", "failed"}:
+                self._asking = False
+                self.jobs[answer["status"]] += 1
                 self._validate(answer["artworks"], rejections)
                 return
             self._poll(job_id, rejections, times[1:])
@@ -268,10 +278,12 @@ class HostClient:
                 self.refused.append(artwork["id"])
                 continue
             new += 1
-            self._clock.after(LATENCY + new * IMAGE_SECONDS, lambda frame=artwork: self._image_loaded(frame))
+            self._loading += 1
+            self._clock.after(IMAGE_SECONDS + new * IMAGE_STEP, lambda frame=artwork: self._image_loaded(frame))
 
     def _image_loaded(self, artwork: dict[str, Any]) -> None:
         """Recorded when it is loaded, not when it is shown."""
+        self._loading -= 1
         if self._closed:
             return
         self.loaded.append((self._clock.now, artwork["id"]))
@@ -280,18 +292,26 @@ class HostClient:
         self.recorder.add(artwork["id"])
 
     def _tick(self) -> None:
-        """Show the next frame; with none, look again soon."""
+        """Show the next frame; with few left ask for more, with none look again soon."""
         if self._closed:
             return
         if not self.frames:
             self._clock.after(0.5, self._tick)
+            self._ask_for_more()
             return
         artwork = self.frames.pop(0)
         self.drawn.append(artwork["id"])
         self.drawn_urls.append(artwork["imageUrl"])
         body = {"artworkIds": [artwork["id"]], "source": "fresh"} | self._session_field()
         self._post("/api/impressions/rendered", body)
+        if len(self.frames) < WANTED:
+            self._ask_for_more()
         self._clock.after(self._seconds_per_artwork, self._tick)
+
+    def _ask_for_more(self) -> None:
+        """Ask, unless it is waiting for an answer or for images."""
+        if not self._asking and not self._loading:
+            self.fetch()
 
     def _post_loaded(self, artwork_ids: Sequence[str]) -> bool:
         """Post a chunk; whether it was accepted."""

@@ -153,7 +153,8 @@ def dna_populations(catalogue: Catalogue) -> Figure:
     _headline(figure, title, note)
     panels = figure.subplots(len(shown), 2, width_ratios=(3, 1), height_ratios=heights, squeeze=False)
     most = max(len(rows) for rows in shown.values())
-    mean = catalogue.vectors[np.concatenate([found[OWN], found[COPIED]]), WORD_LENGTH:].mean(axis=0)
+    told = catalogue.vectors[np.concatenate([found[OWN], found[COPIED]]), WORD_LENGTH:]
+    mean = told.sum(axis=0) / max(len(told), 1)
     for (strip, bar), (name, rows) in zip(panels, shown.items(), strict=True):
         looks = catalogue.vectors[rows[:: max(len(rows) // STRIP_ROWS, 1)][:STRIP_ROWS], WORD_LENGTH:]
         _draw_strip(strip, _alike_together(looks - mean) if name in {OWN, COPIED} else looks, name)

@@ -86,11 +86,14 @@ LEFT JOIN LATERAL (
 ) AS e ON true
 LEFT JOIN LATERAL (SELECT true AS known, {columns} FROM public.users AS h WHERE h.id = %(user_id)s) AS u ON true;
 
+-- LATERAL with LIMIT keeps the planner from reading all keys for a few favourites; so it does further below.
 -- name: user_favourites
 UNION ALL
 (SELECT k.artwork_key, 'favourite', NULL::real, f.created_at AT TIME ZONE 'UTC'
- FROM public.art_favorites AS f JOIN vernissage.artwork_keys AS k ON k.artwork_id = f.artwork_id
- WHERE f.user_id = %(user_id)s ORDER BY f.created_at DESC LIMIT %(signals)s);
+ FROM (SELECT n.artwork_id, n.created_at FROM public.art_favorites AS n
+       WHERE n.user_id = %(user_id)s ORDER BY n.created_at DESC LIMIT %(signals)s) AS f
+ CROSS JOIN LATERAL (SELECT n.artwork_key FROM vernissage.artwork_keys AS n
+                     WHERE n.artwork_id = f.artwork_id LIMIT 1) AS k);
 
 -- Take over what the host itself recorded for a user, in three steps: keys, marks, and how far we are.
 -- name: absorb_keys
@@ -257,7 +260,8 @@ WITH sent AS (
             THEN greatest(o.expires_at, statement_timestamp()
                           + make_interval(secs => cardinality(o.held) * %(stretch_seconds)s + %(grace_seconds)s))
             ELSE o.expires_at END
-    FROM (SELECT user_id, count(*) FILTER (WHERE kind = 'displayed') AS displayed, array_agg(artwork_key) AS keys, array_agg(coalesce(session_id, '')) AS session_ids
+    FROM (SELECT user_id, count(*) FILTER (WHERE kind = 'displayed') AS displayed, array_agg(artwork_key) AS keys,
+                 array_agg(coalesce(session_id, '')) AS session_ids
           FROM counted GROUP BY user_id) AS d
     WHERE o.user_id = d.user_id AND (o.held && d.keys OR o.session_id = ANY (d.session_ids))
 )
@@ -341,17 +345,17 @@ DELETE FROM vernissage.hosted_users AS t USING gone WHERE t.user_id = gone.user_
 
 -- History, favourites, replays -----------------------------------------------------------------------------------
 
--- The artworks a user was shown, latest first; what the host has deleted is left out.
+-- The artworks a user was shown, latest first; what the host has deleted is left out. Those of one moment (claimed
+-- together) are never parted, since the next part starts before the last moment of this one.
 -- name: history
 SELECT e.at, e.session_id, a.id AS artwork_id, a.image_url, a.prompt, coalesce(r.replays, 0) AS replays,
        r.last_replayed_at, {favourite} AS favourite
-FROM (SELECT d.artwork_key, d.at, d.session_id FROM vernissage.events AS d
-      WHERE d.user_id = %(user_id)s AND d.kind = 'displayed' AND d.at < %(before)s
-      ORDER BY d.at DESC LIMIT %(limit)s) AS e
+FROM vernissage.events AS e
 JOIN vernissage.artwork_keys AS k ON k.artwork_key = e.artwork_key
 JOIN public.art_sessions AS a ON a.id = k.artwork_id
-LEFT JOIN vernissage.replays AS r ON r.user_id = %(user_id)s AND r.artwork_key = e.artwork_key
-ORDER BY e.at DESC;
+LEFT JOIN vernissage.replays AS r ON r.user_id = e.user_id AND r.artwork_key = e.artwork_key
+WHERE e.user_id = %(user_id)s AND e.kind = 'displayed' AND e.at < %(before)s
+ORDER BY e.at DESC FETCH FIRST %(limit)s ROWS WITH TIES;
 
 -- name: is_favourite
 EXISTS (SELECT FROM public.art_favorites AS f WHERE f.user_id = %(user_id)s AND f.artwork_id = a.id);
@@ -369,14 +373,23 @@ RETURNING r.replays, r.last_replayed_at;
 
 -- name: favourites
 SELECT a.id AS artwork_id, a.image_url, a.prompt, f.created_at AT TIME ZONE 'UTC' AS at
-FROM public.art_favorites AS f JOIN public.art_sessions AS a ON a.id = f.artwork_id
-WHERE f.user_id = %(user_id)s ORDER BY f.created_at DESC LIMIT %(limit)s;
+FROM (SELECT n.artwork_id, n.created_at FROM public.art_favorites AS n
+      WHERE n.user_id = %(user_id)s ORDER BY n.created_at DESC LIMIT %(limit)s) AS f
+CROSS JOIN LATERAL (SELECT n.id, n.image_url, n.prompt FROM public.art_sessions AS n
+                    WHERE n.id = f.artwork_id LIMIT 1) AS a
+ORDER BY f.created_at DESC;
 
+-- Returns a row where the host holds both, whether this is new or not.
 -- name: set_favourite
-INSERT INTO public.art_favorites (user_id, artwork_id)
-SELECT u.id, a.id FROM public.users AS u, public.art_sessions AS a
-WHERE u.id = %(user_id)s AND a.id = %(artwork_id)s
-ON CONFLICT DO NOTHING;
+WITH held AS (
+    SELECT u.id AS user_id, a.id AS artwork_id FROM public.users AS u, public.art_sessions AS a
+    WHERE u.id = %(user_id)s AND a.id = %(artwork_id)s
+), marked AS (
+    INSERT INTO public.art_favorites (id, user_id, artwork_id)
+    SELECT gen_random_uuid()::text, user_id, artwork_id FROM held
+    ON CONFLICT DO NOTHING
+)
+SELECT FROM held;
 
 -- name: unset_favourite
 WITH said AS (
@@ -737,11 +750,11 @@ ON CONFLICT (user_id, session_id) DO UPDATE SET
         SELECT r.artwork_key FROM unnest(s.retired) AS r (artwork_key)
         UNION
         SELECT o.artwork_key FROM vernissage.served_lists AS l, unnest(l.artwork_keys) AS o (artwork_key)
-        WHERE l.user_id = s.user_id AND l.session_id = s.session_id AND l.served_at >= s.started_at)
+        WHERE l.user_id = s.user_id AND l.session_id = s.session_id AND l.served_at > s.started_at - interval '1 minute')
     END
 WHERE s.filters IS DISTINCT FROM excluded.filters;
 
--- Every artwork that was ever offered to a session.
+-- Every artwork that was ever offered to a session; a list may have begun to wait before the session's row was made.
 -- name: offered_to_session
 SELECT array_agg(k.artwork_id)
 FROM vernissage.artwork_keys AS k
@@ -749,7 +762,7 @@ WHERE k.artwork_key IN (
     SELECT unnest(l.artwork_keys)
     FROM vernissage.sessions AS s
     JOIN vernissage.served_lists AS l
-      ON l.user_id = s.user_id AND l.session_id = s.session_id AND l.served_at >= s.started_at
+      ON l.user_id = s.user_id AND l.session_id = s.session_id AND l.served_at > s.started_at - interval '1 minute'
     WHERE s.user_id = %(user_id)s AND s.session_id = %(session_id)s);
 
 -- The job that a session waits for already, else a new one; the user's jobs of long ago go.
@@ -786,7 +799,7 @@ ON CONFLICT DO NOTHING;
 WITH sent AS (
     SELECT k.artwork_id, k.artwork_key, a.id IS NOT NULL AS artwork_known, coalesce(%(session_id)s, (
                SELECT o.session_id FROM vernissage.sessions AS o
-               WHERE o.user_id = %(user_id)s AND o.expires_at > now() AND k.artwork_key = ANY (o.held)
+               WHERE o.user_id = %(user_id)s AND o.expires_at > statement_timestamp() AND k.artwork_key = ANY (o.held)
                ORDER BY o.expires_at DESC LIMIT 1), '') AS session_id
     FROM vernissage.artwork_keys AS k LEFT JOIN public.art_sessions AS a ON a.id = k.artwork_id
     WHERE k.artwork_id = ANY(%(artwork_ids)s)
@@ -797,7 +810,7 @@ WITH sent AS (
     RETURNING artwork_key
 ), hosted AS (
     INSERT INTO public.user_art_impressions (id, user_id, artwork_id, viewed_at)
-    SELECT gen_random_uuid()::text, u.id, s.artwork_id, now() AT TIME ZONE 'UTC'
+    SELECT gen_random_uuid()::text, u.id, s.artwork_id, statement_timestamp() AT TIME ZONE 'UTC'
     FROM sent AS s JOIN public.users AS u ON u.id = %(user_id)s
     WHERE s.artwork_known
     ON CONFLICT DO NOTHING
@@ -809,9 +822,9 @@ WITH sent AS (
         host_rows = b.host_rows + excluded.host_rows, host_latest = greatest(b.host_latest, excluded.host_latest)
 ), alive AS (
     UPDATE vernissage.sessions AS o SET
-        last_sign_at = now(),
-        expires_at = CASE WHEN o.expires_at > now() THEN greatest(o.expires_at,
-            now() + make_interval(secs => cardinality(o.held) * %(stretch_seconds)s + %(grace_seconds)s))
+        last_sign_at = statement_timestamp(),
+        expires_at = CASE WHEN o.expires_at > statement_timestamp() THEN greatest(o.expires_at,
+            statement_timestamp() + make_interval(secs => cardinality(o.held) * %(stretch_seconds)s + %(grace_seconds)s))
             ELSE o.expires_at END
     WHERE o.user_id = %(user_id)s
       AND (o.session_id = %(session_id)s OR o.session_id IN (SELECT session_id FROM sent))

@@ -6,12 +6,13 @@ files are read once; a browser keeps them and asks with their etag whether they 
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -47,13 +48,18 @@ class _File:
     """One file, ready to be sent."""
 
     body: bytes
+    packed: bytes
     headers: dict[str, str]
 
 
 def routes() -> list[Route]:
     """The page at /display and its files beneath."""
     files = {path.name: _read(path) for path in sorted(FOLDER.iterdir()) if path.suffix in MEDIA_TYPES}
-    return [Route(PATH, _Files(PATH, files)), Route(FILE_PATH, _Files(FILE_PATH, files))]
+    return [
+        Route(PATH, _Files(PATH, files)),
+        Route(PATH + "/", RedirectResponse(".." + PATH, 308)),  # relative: a proxy may have put a prefix before it
+        Route(FILE_PATH, _Files(FILE_PATH, files)),
+    ]
 
 
 class _Files:
@@ -81,11 +87,14 @@ class _Files:
             return response
         if file.headers["ETag"] in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers={name: file.headers[name] for name in ("ETag", "Cache-Control")})
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            return Response(file.packed, headers={**file.headers, "Content-Encoding": "gzip"})
         return Response(file.body, headers=file.headers)
 
 
 def _read(path: Path) -> _File:
-    """The file with its headers; the etag is of its content."""
+    """The file with its headers; the etag is of its content, and weak, since it stands for the packed form too."""
     body = path.read_bytes()
     tag = hashlib.sha256(body).hexdigest()[:16]
-    return _File(body, {**HEADERS, "Content-Type": MEDIA_TYPES[path.suffix], "ETag": f'"{tag}"'})
+    headers = {**HEADERS, "Content-Type": MEDIA_TYPES[path.suffix], "ETag": f'W/"{tag}"', "Vary": "Accept-Encoding"}
+    return _File(body, gzip.compress(body, mtime=0), headers)

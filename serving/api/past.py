@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from itertools import groupby
-from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -34,10 +32,10 @@ async def history(call: Call) -> HistoryAnswer:
     before = before if before.tzinfo else before.replace(tzinfo=UTC)
     rows = await call.worker.parts.library.history(call.path["user_id"], before, asked.limit)
     days = [
-        ShownDay(day=day, sessions=[_shown_session(session, shown) for session, shown in _runs(part, "session_id")])
-        for day, part in _runs([row | {"day": row["at"].date()} for row in rows], "day")
+        ShownDay(day=day, sessions=[_shown_session(session, shown) for session, shown in _groups(part, "session_id")])
+        for day, part in _groups([row | {"day": row["at"].date()} for row in rows], "day")
     ]
-    rest = rows[-1]["at"] if len(rows) == asked.limit else None
+    rest = rows[-1]["at"] if len(rows) >= asked.limit else None
     return HistoryAnswer(user_id=call.path["user_id"], days=days, before=rest)
 
 
@@ -57,19 +55,23 @@ async def favourites(call: Call) -> FavouritesAnswer:
 
 async def set_favourite(call: Call) -> FavouriteAnswer:
     """Mark an artwork as favourite."""
-    await call.worker.parts.library.set_favourite(call.path["user_id"], call.path["artwork_id"], favourite=True)
+    if not await call.worker.parts.library.set_favourite(call.path["user_id"], call.path["artwork_id"]):
+        raise Problem(404, "not_held", "The host holds no such user or artwork (or no favourites): nothing is marked.")
     return FavouriteAnswer(artwork_id=call.path["artwork_id"], favourite=True)
 
 
 async def unset_favourite(call: Call) -> FavouriteAnswer:
     """Unmark a favourite."""
-    await call.worker.parts.library.set_favourite(call.path["user_id"], call.path["artwork_id"], favourite=False)
+    await call.worker.parts.library.unset_favourite(call.path["user_id"], call.path["artwork_id"])
     return FavouriteAnswer(artwork_id=call.path["artwork_id"], favourite=False)
 
 
-def _runs(rows: list[dict[str, Any]], name: str) -> list[tuple[Any, list[dict[str, Any]]]]:
-    """Consecutive rows that agree in ``name``, with what they agree in."""
-    return [(value, list(part)) for value, part in groupby(rows, key=itemgetter(name))]
+def _groups(rows: list[dict[str, Any]], name: str) -> list[tuple[Any, list[dict[str, Any]]]]:
+    """Rows that agree in ``name``, with what they agree in, in order of first appearance."""
+    found: dict[Any, list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row[name], []).append(row)
+    return list(found.items())
 
 
 def _shown_session(session_id: str | None, rows: list[dict[str, Any]]) -> ShownSession:
@@ -93,7 +95,7 @@ OPERATIONS = (
     ),
     Operation(
         "set_favourite", "PUT", "/v1/users/{user_id}/favourites/{artwork_id}", "Mark a favourite",
-        set_favourite, FavouriteAnswer, FRONTEND, path_type=ArtworkPath,
+        set_favourite, FavouriteAnswer, FRONTEND, path_type=ArtworkPath, missing="not_held",
     ),
     Operation(
         "unset_favourite", "DELETE", "/v1/users/{user_id}/favourites/{artwork_id}", "Unmark a favourite",

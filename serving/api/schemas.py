@@ -150,7 +150,7 @@ class PrefetchAnswer(Struct, kw_only=True):
 class HistoryQuery(Struct):
     """Which part of the history."""
 
-    limit: Annotated[int, Meta(ge=1, le=500)] = 100
+    limit: Annotated[int, Meta(ge=1, le=500, description="more come where many were shown at one moment")] = 100
     before: Annotated[datetime | None, Meta(description="displays before this moment; default: now")] = None
 
 

@@ -16,6 +16,7 @@ import { Wire } from "./wire.js";
 
 const TICK_MS = 100;
 const ADOPT_MS = 60_000; // how often it looks for what other pages have left unsent
+const NOTE_MS = 5_000; // how often it notes how long the artwork has been looked at: so much a crash may lose
 const SPARES_MS = 10_000; // a reload takes less; older claims may be a copy that a crash left behind
 const KEYS = { l: "like", f: "favourite", s: "skip", ArrowRight: "skip", " ": "pause", h: "history", d: "panel", "?": "help" };
 const OVER_CARDS = ["history", "help", "panel"];
@@ -59,6 +60,7 @@ async function open({ token, user }) {
     report();
   }, Math.min(TICK_MS, seconds * 250));
   setInterval(() => outbox.adopt(), ADOPT_MS);
+  setInterval(() => document.hidden || wall.noteDwell(), NOTE_MS);
   listen();
   stayAwake();
 
@@ -138,6 +140,7 @@ async function open({ token, user }) {
 
   function show() {
     session.wake();
+    outbox.show();
     wall.tick();
   }
 

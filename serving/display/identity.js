@@ -6,7 +6,8 @@
 import { newId } from "./wire.js";
 import { keep, recall } from "./store.js";
 
-const GONE_MS = 400; // a page that is being left lets go of its lock within this time
+const TRIES = 5; // a page that is being left lets go of its lock within a moment
+const TRY_MS = 80;
 const TOKEN = "vtok_";
 
 /** The pass from the address's fragment (taken out of it at once) or from before: {token, user}, or null. */
@@ -57,8 +58,11 @@ export async function liveSessions() {
 /** Whether nobody holds a session any more. Where locks are missing: yes, since the service's fence is what guards. */
 async function isGone(id) {
   if (!navigator.locks) return true;
-  const options = { signal: AbortSignal.timeout(GONE_MS) };
-  return navigator.locks.request(lockOf(id), options, () => true).catch(() => false);
+  for (let tries = 1; tries <= TRIES; tries += 1) {
+    if (await navigator.locks.request(lockOf(id), { ifAvailable: true }, (lock) => lock !== null)) return true;
+    await new Promise((resolve) => setTimeout(resolve, TRY_MS));
+  }
+  return false;
 }
 
 function lockOf(id) {

@@ -5,7 +5,7 @@ import { newId, Pump } from "./wire.js";
 import { liveSessions } from "./identity.js";
 
 const FLUSH_MS = 5_000; // events wait so long for company
-const LEAVING_MS = 1_000; // when the page is hidden: it may not come back
+const LEAVING_MS = 1_000; // when the page is hidden: it may not come back, but it may as well be back at once
 const BATCH = 200;
 const BEACON_BYTES = 60_000; // browsers refuse more than 64 KiB
 
@@ -21,6 +21,7 @@ export class Outbox {
     this.successes = 0;
     this.failures = 0;
     this.dropped = 0;
+    this.due = 0; // when what waits is sent in any case
     this.flushing = new Pump(() => this.flush(), { isFinal: (problem) => problem.isDenial, base: 1_000 });
   }
 
@@ -66,6 +67,12 @@ export class Outbox {
   /** The page is hidden and may be dropped without a word. */
   hide() {
     if (this.pending > 0) this.soon(LEAVING_MS);
+  }
+
+  /** The page is looked at again: no more haste than before, so that changing tabs to and fro sends nothing more. */
+  show() {
+    const { flushing } = this;
+    if (flushing.timer !== 0 && flushing.failures === 0) flushing.wait(Math.max(this.due - Date.now(), 0));
   }
 
   /** The page goes away: send what there is without waiting; it stays on the shelf, since nobody tells if it arrived. */
@@ -153,6 +160,7 @@ export class Outbox {
   /** Flush within so many milliseconds, unless it is waiting after a failure: then that wait holds. */
   soon(ms) {
     const { flushing } = this;
+    if (flushing.timer === 0) this.due = Date.now() + FLUSH_MS;
     if (flushing.running) flushing.again = true;
     else if (flushing.timer === 0 || (flushing.failures === 0 && flushing.wakesAt > Date.now() + ms)) flushing.wait(ms);
     this.changed();

@@ -17,7 +17,7 @@ const CLAIMS_AT_ONCE = 20;
 export class Session {
   /**
    * `depth`: how many artworks to have on lease. `ahead`: how many to claim ahead, for when the network goes away; never
-   * more than were drawn, so that a short visit wastes none. `spares`: claims of the page before this one.
+   * more than half as many as were drawn, so that a short visit wastes few. `spares`: claims of the page before this one.
    */
   constructor({ wire, user, identity, depth, ahead, spares, counters, changed }) {
     Object.assign(this, { wire, user, identity, depth, ahead, counters, changed });
@@ -29,6 +29,7 @@ export class Session {
     this.stock = null; // of the latest plan: unseen in all, shortfall, reason, and whether nothing came
     this.coverage = null;
     this.hungry = false; // the wall waits for an artwork
+    this.soon = false; // the wall will want one in a moment
     this.drawn = 0;
     this.drawnWhenAsked = 0;
     this.late = 0; // drawn after the lease's end, from what was claimed ahead
@@ -60,6 +61,7 @@ export class Session {
   take() {
     const claim = this.ready.shift() ?? null;
     this.hungry = claim === null;
+    this.soon = false;
     if (claim !== null) {
       this.drawn += 1;
       this.late += Date.parse(claim.artwork.expires_at) < Date.now();
@@ -88,9 +90,16 @@ export class Session {
     return this.stock?.nothing && this.queue.length + this.claims.length + this.ready.length === 0;
   }
 
+  /** The wall will want an artwork in a moment: so long before drawing it is claimed. */
+  prepare() {
+    if (this.soon || this.ahead === 0) return;
+    this.soon = true;
+    this.stockUp();
+  }
+
   /** Claim as many as the wall wants now and as may be claimed ahead; ask for more when few are left. */
   stockUp() {
-    const allowance = Math.max(this.hungry ? 1 : 0, Math.min(this.ahead, this.drawn));
+    const allowance = Math.max(this.hungry || this.soon ? 1 : 0, Math.min(this.ahead, Math.floor(this.drawn / 2)));
     while (this.queue.length > 0 && this.ready.length + this.claims.length < allowance) {
       const artwork = this.queue.shift();
       this.spoken.add(artwork.artwork_id);

@@ -5,6 +5,7 @@ import { genomeOf } from "./genome.js";
 import { lightnessAtFoot } from "./painter.js";
 
 const NAP_MS = 1_000; // a longer gap between two ticks was sleep, not looking
+const SOON_MS = 4_000; // before an artwork's time is up, the next one is claimed: enough for a slow network
 const REPLAY_MS = 20_000;
 
 export class Wall {
@@ -33,6 +34,7 @@ export class Wall {
       return;
     }
     if (this.current && !this.paused) this.looked += Math.min(passed, NAP_MS);
+    if (this.current && this.seconds * 1000 - this.looked < SOON_MS) this.session.prepare();
     if (this.due === null && this.isTime()) this.due = Date.now();
     if (this.due !== null && !(this.paused && this.current)) this.advance();
   }

@@ -11,6 +11,7 @@ import socket
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -93,7 +94,7 @@ def point_at(database_url: str, folder: Path, version: str, digest: str) -> None
 
 
 def publish(database_url: str, home: Path, version: str) -> None:
-    """A sound bundle, live."""
+    """A sound bundle, live; the same version is the same bundle."""
     folder = home / f"bundle-{version}"
     point_at(database_url, folder, version, write_bundle(folder, version))
 
@@ -216,6 +217,8 @@ def corrupt_bundles(database_url: str, home: Path) -> Report:
                 wait_for(damage, lambda number=number: refusals(service) == number + 1)
                 kept.append(live_version(service))
             refused = health(service)["bundle"]["state"]
+            publish(database_url, home, "good-1")
+            wait_for("the rollback", lambda: health(service)["bundle"]["state"] == "ok")
             publish(database_url, home, "good-2")
             loads.append(wait_for("good-2", lambda: live_version(service) == "good-2"))
         return report(
@@ -311,19 +314,19 @@ def start_without_database(service: Service, proxy: Proxy) -> Report:
     wait_for("a listening service", lambda: _probe(service, "/livez") == httpx.codes.OK, 60)
     readiness = _probe(service, "/readyz")
     caller = Caller(service)
-    caller.next("early", "s")
-    caller.display("early", "s", ["artwork-1"])
-    caller.get("/v1/users/early/coverage")
-    caller.get("/v1/models/live")
-    state = health(service)["status"]
+    with ThreadPoolExecutor() as threads:
+        threads.submit(caller.next, "early", "s")
+        threads.submit(caller.display, "early", "s", ["artwork-1"])
+        threads.submit(caller.get, "/v1/users/early/coverage")
+        threads.submit(caller.get, "/v1/models/live")
+        state = health(service)["status"]
     proxy.restore()
     ready = wait_for("readiness", service.is_ready, RECOVERY_SECONDS)
-    down = list(caller.met)
+    codes = sorted({met.code or "none" for met in caller.met})
+    refused = len(caller.met)
     caller.next("early", "s")
     caller.close()
-    return report(
-        caller.met, readiness_before=readiness, health=state, ready_after=ready, codes={met.code for met in down}
-    )
+    return report(caller.met, readiness_before=readiness, health=state, ready_after=ready, codes=codes, refused=refused)
 
 
 def outage(service: Service, proxy: Proxy, database_url: str, manner: Manner, name: str) -> Report:

@@ -2,13 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from features.database import make_pool, query, transaction
+from features.errors import BadBundleError
+from features.host import introspect
+from features.settings import Settings
+from serving import bundle as bundles
+from serving.bundle import Manifest
+from serving.live import Live
+from serving.rankers import make_factor_ranker
 from tests.faults import cases
 from tests.service import Service
+
+COUNT, WIDTH = 4, 2
+SOUND = {
+    "artwork_ids": np.array(["a", "b", "c", "d"]),
+    "factors": np.ones((COUNT, WIDTH), np.float32),
+    "prior": np.ones(COUNT, np.float32),
+    "projection": np.ones((COUNT, WIDTH), np.float32),
+    "gram": np.eye(WIDTH, dtype=np.float32),
+}
+MANIFEST = Manifest(
+    kind="factors",
+    model="nmf",
+    version="1",
+    fold_in="nonnegative",
+    created_at="2025-11-01T00:00:00Z",
+    snapshot="0" * 64,
+    half_life_days=90.0,
+)
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +100,44 @@ def test_corrupt_bundles_are_refused_and_what_serves_goes_on(pool_url: str, fold
     assert found.facts["load_seconds"] < 10
     assert found.facts["lines"] == [f"bad-{number}" for number in range(2 * len(cases.DAMAGES))]
     assert found.facts["refusals"] == 2 * len(cases.DAMAGES)
+
+
+@pytest.mark.parametrize("damage", cases.DAMAGES)
+def test_a_worker_that_starts_with_a_corrupt_bundle_has_none(settings: Settings, tmp_path: Path, damage: str) -> None:
+    """Each damage alone; the pool is read all the same."""
+    cases.stock(settings.database_url, artworks=8)
+    cases.publish_damaged(settings.database_url, tmp_path, "bad", damage)
+
+    async def scene() -> None:
+        async with make_pool(settings.database_url, settings) as pool:
+            async with transaction(pool) as connection:
+                host = introspect(await (await connection.execute(query("host_columns"))).fetchall())
+            live = Live(pool, host, settings)
+            await live.start()
+            await live.stop()
+            assert live.view.model is None
+            assert "version bad" in (live.refusal or "")
+            assert live.view.catalogue.size == 8
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"artwork_ids": np.array("a")},
+        {"artwork_ids": np.array([["a", "b"], ["c", "d"]])},
+        {"factors": np.ones(COUNT, np.float32)},
+        {"factors": np.float32(1)},
+        {"factors": np.ones((COUNT, WIDTH + 1), np.float32)},
+        {"prior": np.ones((COUNT, 1), np.float32)},
+        {"projection": np.ones((COUNT, WIDTH + 1), np.float32)},
+        {"gram": np.ones((WIDTH, WIDTH + 1), np.float32)},
+        {"gram": -np.eye(WIDTH, dtype=np.float32)},
+    ],
+    ids=lambda spoilt: f"{next(iter(spoilt))}{np.shape(next(iter(spoilt.values())))}",
+)
+def test_arrays_that_no_ranker_can_score_with_are_refused(tmp_path: Path, spoilt: dict[str, np.ndarray]) -> None:
+    """Checksums are right, but what they cover would raise at every request."""
+    with pytest.raises(BadBundleError):
+        make_factor_ranker(bundles.save(tmp_path, MANIFEST, SOUND | spoilt))

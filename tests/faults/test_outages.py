@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +13,11 @@ import pytest
 
 from features import postgres
 from features.database import connect
+from features.errors import DatabaseUnavailableError
 from features.migrate import migrate
 from features.settings import Settings
+from serving.worker import Worker
+from tests.conftest import with_database
 from tests.faults import cases
 from tests.faults.clients import Report
 from tests.proxy import Proxy
@@ -78,7 +83,7 @@ def test_the_service_starts_without_its_database_and_is_ready_once_it_is_there(s
     found = cases.start_without_database(service, proxy)
     assert found.uncoded == 0
     assert found.facts["readiness_before"] == 503
-    assert found.facts["codes"] == {DOWN}
+    assert (found.facts["refused"], found.facts["codes"]) == (4, [DOWN])
     assert found.facts["health"] == "down"
     assert found.facts["ready_after"] < RECOVERY_SECONDS
     assert found.answers["next 200"] == 1
@@ -95,6 +100,29 @@ def test_a_database_away_for_five_seconds_costs_nobody_anything_acknowledged(
     assert found.facts["codes"] == [DOWN]
     assert found.facts["recovered_after"] < RECOVERY_SECONDS
     assert found.broken_connections == 0
+
+
+def test_a_database_without_our_schema_is_waited_for(cluster: str, tmp_path: Path) -> None:
+    """A worker whose database is still to be migrated says so, and is ready once that has been done."""
+    name = f"vernissage_empty_{uuid.uuid4().hex[:12]}"
+    url = with_database(cluster, name)
+
+    async def scene() -> None:
+        worker = Worker(Settings(home=str(tmp_path)), url)
+        await worker.start()
+        with pytest.raises(DatabaseUnavailableError):
+            _ = worker.parts
+        with connect(url) as connection:
+            migrate(connection, standalone=True)
+        assert worker._preparing is not None
+        await asyncio.wait_for(worker._preparing, RECOVERY_SECONDS)
+        assert worker.ready
+        await worker.stop()
+
+    with connect(cluster, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+        asyncio.run(scene())
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def test_the_service_ends_in_time_while_the_database_is_silent(service: Service, proxy: Proxy) -> None:

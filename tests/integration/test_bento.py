@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.host import Host
 from tests.service import REPOSITORY
 

@@ -414,9 +414,7 @@ class TestRaces:
 class TestWaiting:
     """Requests of one user come one after the other: each is judged by the time when its turn comes."""
 
-    def test_a_claim_whose_lease_ends_while_it_waits_is_refused(
-        self, service: Service, host: Host, user: str
-    ) -> None:
+    def test_a_claim_whose_lease_ends_while_it_waits_is_refused(self, service: Service, host: Host, user: str) -> None:
         """It arrived in time, but somebody else may have asked before its turn came."""
         host.fill(service, 3)
         item = items_of(service, user, "tab", 1)[0]

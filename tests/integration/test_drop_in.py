@@ -16,6 +16,9 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from features.database import connect
 from tests import drop_in_contract as contract
@@ -678,6 +681,14 @@ class TestBridge:
         assert answer.json()["tier"] == "global"
         assert set(ids_of(answer)) <= set(pool[4:])
 
+    def test_the_style_asked_for_comes_before_what_the_user_likes(self, today: Place, user: str) -> None:
+        """Whoever asks for a style wants that one now."""
+        pool = today.fill([{"styles": ["cubism"]}] * 2 + [{"styles": ["fauvism"], "prompt": "roses"}] * 30)
+        for artwork in pool[-8:]:
+            today.service.record({"event_id": artwork, "user_id": user, "artwork_id": artwork, "kind": "like"})
+        answer = today.bridge(user, styleTags=["cubism"])
+        assert (answer.json()["tier"], set(ids_of(answer))) == ("exact", set(pool[:2]))
+
     def test_exact_means_in_every_kind_of_tag(self, today: Place, user: str) -> None:
         """A style alone is an exact answer to a style alone."""
         pool = today.fill([{"styles": ["cubism"]}] * 2 + [{"styles": ["fauvism"]}] * 8)
@@ -865,6 +876,104 @@ class TestWrongs:
         assert len(set().union(*lists)) == 24
 
 
+TABS = st.sampled_from(["one", "two", "three"])
+WISHES = st.sampled_from([{}, {"styles": '["cubism"]'}, {"styles": '["cubism","fauvism"]'}, {"artists": '["Ada"]'}])
+
+
+class Pages(RuleBasedStateMachine):
+    """Several pages of one user in any order of asking, loading, showing, changing style and sleeping.
+
+    The model knows sets and nothing else: what was shown, who has loaded what, what each page was ever offered.
+    """
+
+    place: Place
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.user = self.place.host.add_user()
+        self.shown: set[str] = set()
+        self.loaded: dict[str, str] = {}
+        self.live: dict[str, set[str]] = {}  # offered under a lease that lives
+        self.offered: dict[str, set[str]] = {}  # ever
+        self.forbidden: dict[str, set[str]] = {}  # what a page had met when it last changed its filters
+        self.wishes: dict[str, dict[str, str]] = {}
+
+    @rule(tab=TABS, limit=st.integers(1, 8))
+    def ask(self, tab: str, limit: int) -> None:
+        """The plain list."""
+        self.take(tab, self.place.next(self.user, tab, limit))
+
+    @rule(tab=TABS, wishes=WISHES)
+    def ask_first(self, tab: str, wishes: dict[str, str]) -> None:
+        """The display's own request; with other wishes than before nothing comes that the page has met."""
+        if tab in self.wishes and self.wishes[tab] != wishes:
+            self.forbidden[tab] = set(self.offered.get(tab, set()))
+        self.wishes[tab] = wishes
+        answer = self.place.next_async(self.user, tab, **wishes).json()
+        if answer["type"] == "immediate":
+            assert len(answer["artworks"]) >= 2
+            self.take(tab, [artwork["id"] for artwork in answer["artworks"]])
+
+    @rule(tab=TABS)
+    def bridge(self, tab: str) -> None:
+        """Something to go on with is something that the page has not met."""
+        found = ids_of(self.place.bridge(self.user, tab))
+        assert not set(found) & self.offered.get(tab, set())
+        self.take(tab, found)
+
+    @rule(tab=TABS, data=st.data(), named=st.booleans())
+    def load(self, tab: str, data: st.DataObject, named: bool) -> None:
+        """Images arrive; what is on a live lease need not name its page."""
+        some = data.draw(st.sets(st.sampled_from(sorted(self.live.get(tab) or {"unknown"}))), label="loaded")
+        if some:
+            self.place.load(self.user, sorted(some), tab if named else None).raise_for_status()
+        for artwork in some - {"unknown"}:
+            self.loaded.setdefault(artwork, tab)
+
+    @rule(tab=TABS, data=st.data(), named=st.booleans())
+    def show(self, tab: str, data: st.DataObject, named: bool) -> None:
+        """Some of what was ever offered is drawn, late or not."""
+        some = data.draw(
+            st.sets(st.sampled_from(sorted(self.offered.get(tab) or {"unknown"})), max_size=3), label="drawn"
+        )
+        if some:
+            self.place.render(self.user, sorted(some), tab if named else None).raise_for_status()
+        self.shown |= some - {"unknown"}
+
+    @rule(tab=TABS)
+    def sleep(self, tab: str) -> None:
+        """The page sleeps past its leases."""
+        expire(self.place.host, self.user, tab)
+        self.live[tab] = set()
+
+    def take(self, tab: str, artworks: list[str]) -> None:
+        """Check a list against the model, and remember it."""
+        found = set(artworks)
+        assert len(artworks) == len(found)
+        assert not found & self.shown, "shown before"
+        assert not {artwork for artwork in found if self.loaded.get(artwork, tab) != tab}, "in another page's memory"
+        elsewhere = set().union(*(live for other, live in self.live.items() if other != tab))
+        assert not found & elsewhere, "on lease to another page"
+        assert not found & self.forbidden.get(tab, set()), "met before the change of style"
+        self.live.setdefault(tab, set()).update(found)
+        self.offered.setdefault(tab, set()).update(found)
+
+
+def test_pages_in_any_order_never_get_what_they_must_not(place: Place) -> None:
+    """Nothing shown, nothing that another page has loaded or holds, nothing met before a change of style."""
+    place.fill([{"styles": ["cubism" if number % 3 else "fauvism"], "artists": ["Ada"]} for number in range(40)])
+    Pages.place = place
+    run_state_machine_as_test(
+        Pages,
+        settings=settings(
+            max_examples=20,
+            stateful_step_count=15,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        ),
+    )
+
+
 class TestClient:
     """The unmodified client, imitated, minute by minute."""
 
@@ -918,19 +1027,22 @@ class TestClient:
         clock.run(until=280)
         self.assert_content(client)
 
-    def test_a_pool_that_ends_is_waited_for_and_not_paid_for_twice(self, place: Place, user: str) -> None:
-        """Three artworks, then none: the fourth is made meanwhile."""
-        place.fill(3)
-        clock, client = self.page(place, user, seconds_per_artwork=10.0)
+    def test_a_pool_that_ends_is_waited_for(self, start: Any, own_host: Host) -> None:
+        """Six artworks, then none: jobs fail in time with nothing; new artworks complete one and are shown."""
+        place = Place(start(environment={"VERNISSAGE_LIST_JOB_SECONDS": str(10 / 30)}), own_host, "today")
+        user = own_host.add_user()
+        place.fill(6)
+        clock, client = self.page(place, user, seconds_per_artwork=6.0)
         client.open()
-        clock.run(until=25)
-        assert len(client.drawn) == 3
-        client.fetch()
-        place.host.add_artworks(3)
+        clock.run(until=75)
+        assert len(client.drawn) == 6
+        assert client.jobs["failed"] >= 1
+        place.host.add_artworks(4)
         place.host.wait(place.service)
-        clock.run(until=clock.now + 40)
-        self.assert_content(client)
-        assert len(client.drawn) >= 5
+        clock.run(until=clock.now + 45)
+        assert client.jobs["completed"] == 1
+        assert len(client.drawn) == len(set(client.drawn)) == 10
+        assert (client.rejected_batches, client.empty_immediates, client.failed_requests) == (0, 0, 0)
 
     def test_what_is_queued_when_the_page_goes_arrives_by_beacon(self, place: Place, user: str) -> None:
         """Closed before the pause is over: the beacon has all of it."""

@@ -6,10 +6,10 @@ import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.host import Host
 from tests.service import Service
 
@@ -195,9 +195,7 @@ class TestFilters:
         assert set(ids_of(service.next(user, orientation="any"))) == {portrait, landscape, neither}
         assert service.client.get(f"/v1/users/{user}/coverage").json()["eligible"] == 2
 
-    def test_asked_styles_come_first_and_the_others_after_them(
-        self, service: Service, host: Host, user: str
-    ) -> None:
+    def test_asked_styles_come_first_and_the_others_after_them(self, service: Service, host: Host, user: str) -> None:
         """Also for a user who has seen half of the pool, and although the others are newer."""
         pool = host.fill(service, [{"styles": ["Cubism" if place < 6 else "fauvism"]} for place in range(24)])
         host.add_user(user)
@@ -227,9 +225,7 @@ class TestSessions:
         assert not set(ids_of(first)) & set(ids_of(second))
         assert (second["returned"], second["reason"]) == (6, None)
 
-    def test_a_session_that_asks_again_is_offered_what_it_holds(
-        self, service: Service, host: Host, user: str
-    ) -> None:
+    def test_a_session_that_asks_again_is_offered_what_it_holds(self, service: Service, host: Host, user: str) -> None:
         """A new list that names the one it repeats; a longer one goes on with fresh artworks."""
         host.fill(service, 12)
         first = service.next(user, "tab", limit=4)
@@ -364,7 +360,9 @@ class TestTruth:
         """Without any model: artworks near to a liked one come first, near to a disliked one last."""
         styles = ["cubism", "fauvism", "baroque"]
         pool = host.fill(service, [{"styles": [styles[place % 3]]} for place in range(60)])
-        of_style = {style: {artwork for place, artwork in enumerate(pool) if styles[place % 3] == style} for style in styles}
+        of_style = {
+            style: {artwork for place, artwork in enumerate(pool) if styles[place % 3] == style} for style in styles
+        }
         loved, loathed = pool[0], pool[1]
         service.record(
             {"event_id": "1", "user_id": user, "artwork_id": loved, "kind": "like"},
@@ -415,7 +413,9 @@ class TestOlderHost:
         service = start()
         answer = service.next(user, limit=10, orientation="portrait", styles="cubism")
         assert sorted(ids_of(answer)) == sorted(pool[2:])
-        assert {(item["orientation"], item["quality_score"], *item["styles"]) for item in answer["items"]} == {(None, 70.0)}
+        assert {(item["orientation"], item["quality_score"], *item["styles"]) for item in answer["items"]} == {
+            (None, 70.0)
+        }
         assert service.display(user, pool[2:4])["new"] == pool[2:4]
         service.record({"event_id": "1", "user_id": user, "artwork_id": pool[4], "kind": "like"})
         assert ids_of(service.next(user, limit=10)) == [pool[5]]

@@ -1,4 +1,4 @@
-"""Several tabs of one user against a simple model: whatever they do, nothing seen and nothing held elsewhere is offered.
+"""Several tabs of one user against a simple model: nothing seen and nothing held elsewhere is ever offered.
 
 The model knows sets and nothing else: what is active, what the user has seen, what each tab holds.
 """
@@ -10,11 +10,18 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
-from tests.host import Host
-from tests.service import Service
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from serving.impressions import MOST_PASSES
+from tests.host import Host
+from tests.service import Service
 
 TABS = st.sampled_from(["", "one", "two"])
 FIRST_POOL = 9
@@ -57,8 +64,10 @@ class Tabs(RuleBasedStateMachine):
         assert answer["unseen_total"] == len(unseen)
         assert (answer["requested"], answer["returned"]) == (limit, len(offered))
         assert answer["returned"] + answer["shortfall"] == answer["requested"]
-        assert answer["reason"] == self.reason(answer["shortfall"], unseen - self.retired.get(tab, set()), elsewhere, tab)
-        self.held[tab] = {artwork: passes for artwork, passes in self.held.get(tab, {}).items() if artwork not in self.seen}
+        assert answer["reason"] == self.reason(answer["shortfall"], elsewhere, self.retired.get(tab, set()))
+        self.held[tab] = {
+            artwork: passes for artwork, passes in self.held.get(tab, {}).items() if artwork not in self.seen
+        }
         self.held[tab] |= {artwork: self.held[tab].get(artwork, 0) for artwork in offered}
 
     @precondition(lambda self: any(self.held.values()))
@@ -78,7 +87,7 @@ class Tabs(RuleBasedStateMachine):
         else:
             self.service.record(*(self.event(tab, artwork, signal) for artwork in shown))
         self.seen |= new
-        self.let_go(tab, set(shown))
+        self.let_go(set(shown))
 
     @precondition(lambda self: self.active)
     @rule(data=st.data())
@@ -123,27 +132,29 @@ class Tabs(RuleBasedStateMachine):
         """What each tab holds and the user has not seen; no artwork is held by two tabs."""
         rows = self.host.connection.execute(
             "SELECT s.session_id, ARRAY(SELECT k.artwork_id FROM unnest(s.held) AS h (artwork_key)"
-            " JOIN vernissage.artwork_keys AS k USING (artwork_key)) FROM vernissage.sessions AS s WHERE s.user_id = %s",
+            "   JOIN vernissage.artwork_keys AS k USING (artwork_key))"
+            " FROM vernissage.sessions AS s WHERE s.user_id = %s",
             (self.user,),
         )
         found = {tab: set(artworks) - self.seen for tab, artworks in rows}
         assert found == {tab: set(artworks) - self.seen for tab, artworks in self.held.items()}
         assert sum(map(len, found.values())) == len(set().union(*found.values()))
 
-    def reason(self, shortfall: int, wanted: set[str], elsewhere: set[str], tab: str) -> str | None:
+    def reason(self, shortfall: int, elsewhere: set[str], retired: set[str]) -> str | None:
         """What must be said of a shortfall."""
+        unseen = self.active - self.seen
         if not shortfall:
             return None
-        if wanted & elsewhere:
+        if (unseen - retired) & elsewhere:
             return "all_leased"
-        return "filtered" if self.retired.get(tab, set()) & (self.active - self.seen) else "exhausted"
+        return "filtered" if unseen & retired else "exhausted"
 
     def event(self, tab: str, artwork: str, kind: str) -> dict[str, Any]:
         """One event, whose id says what it is, so that some are sent twice."""
         row = {"event_id": f"{kind}-{artwork}", "user_id": self.user, "artwork_id": artwork, "kind": kind}
         return row | {"session_id": tab} | ({"value": 30.0} if kind == "dwell" else {})
 
-    def let_go(self, tab: str, shown: set[str]) -> None:
+    def let_go(self, shown: set[str]) -> None:
         """What is shown is held no more; what was to come before it has been passed over."""
         for holder, held in self.held.items():
             places = [place for place, artwork in enumerate(held) if artwork in shown]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
+
 from tests.host import Host
 from tests.service import Service
 
@@ -197,7 +199,11 @@ class TestHealth:
         assert not service.is_ready()
         assert service.stranger.get("/livez").status_code == 200
         health = service.stranger.get("/v1/health")
-        assert (health.status_code, health.json()["status"], health.json()["database"]["state"]) == (503, "down", "down")
+        assert (health.status_code, health.json()["status"], health.json()["database"]["state"]) == (
+            503,
+            "down",
+            "down",
+        )
         answer = service.client.get("/v1/users/ada/next")
         assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
         assert answer.headers["retry-after"] == "1"
@@ -211,16 +217,19 @@ def test_the_service_ends_within_seconds_and_answers_what_it_has_begun(start: An
     own_host.add_artworks(5)
     service = start()
     headers = {"Authorization": f"Bearer {service.key}"}
+    begun = threading.Event()
 
     def ask(number: int) -> bool:
         try:
             answer = httpx.get(f"{service.url}/v1/users/user-{number}/next", headers=headers, timeout=10)
         except httpx.TransportError:
             return False  # refused or reset: it is known not to be answered
+        begun.set()
         return answer.json()["returned"] == 5
 
     with ThreadPoolExecutor(4) as threads:
         answers = threads.map(ask, range(200))
-        assert service.stop() < 10
+        assert begun.wait(30)
+        assert service.stop() < 15
         assert any(answers)
     assert service.processes() == []

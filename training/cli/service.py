@@ -16,14 +16,16 @@ from rich.console import Console
 from rich.table import Table
 
 from features import postgres
-from features.database import connect
+from features.database import connect, query
 from features.errors import ServiceFailedError
 from features.migrate import migrate
 from features.settings import Settings, read_settings
 from serving.keys import SCOPES, create_key, list_keys, revoke_key
+from serving.tokens import mint
 from training.cli.processes import Children, children
 
 READY_SECONDS = 60.0
+DEMO_TOKEN_SECONDS = 86_400
 keys = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
 
 
@@ -151,8 +153,12 @@ def _welcome(settings: Settings) -> None:
     base = f"http://{settings.host}:{settings.port}"
     with connect(postgres.database_url(settings)) as connection:
         key = create_key(connection, ["admin"], "demo")
+        row = connection.execute(query("installation_secret")).fetchone()
+    token = mint(row[0] if row else "", "ada", DEMO_TOKEN_SECONDS)
     typer.echo("\nThe next three artworks for ada, who has never seen them:\n")
     typer.echo(f"curl -s -H 'Authorization: Bearer {key}' '{base}/v1/users/ada/next?limit=3'\n")
+    typer.echo("The display, as ada sees it (open it twice: the tabs never show the same artwork):\n")
+    typer.echo(f"{base}/display?seconds=10#user=ada&token={token}\n")
     typer.echo(f"Health: {base}/v1/health   Metrics: {base}/metrics   API: {base}/v1/openapi.json   Stop: Ctrl-C\n")
     typer.echo(f"READY {base}")
 

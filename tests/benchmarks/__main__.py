@@ -1,0 +1,59 @@
+"""Runs the benchmarks: `make bench`, or `python -m tests.benchmarks NAME ...` for some of them.
+
+Each figure is a ratio to a reference measured in the same run, in turns with it. Nothing is asserted: what is reached
+is coloured, and everything is kept as JSON under tests/benchmarks/results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import time
+from typing import Any
+
+from rich.console import Console
+
+from tests.benchmarks.figures import as_data, keep, machine, table
+
+WIDTH = 140  # of a table that goes into a file
+BENCHMARKS = {
+    "next": ("next_list", "lists of 20 at 97.7% seen of 10,000"),
+    "batches": ("batches", "impressions by the 200"),
+    "singles": ("singles", "impressions one by one, durable"),
+    "ranking": ("ranking", "one list out of 100,000 x 50, without the database"),
+    "startup": ("startup", "ready with 10,000 artworks; swapping models under load"),
+    "training": ("learning", "NMF of 100,000 interactions, from the database to a bundle"),
+}
+
+
+def main() -> None:
+    """Run the named benchmarks, all by default."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    names = parser.parse_args().names or list(BENCHMARKS)
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
+    console = Console()
+    if not console.is_terminal:
+        console.width = WIDTH
+    on = machine()
+    console.print(f"{on['cores']} cores, {on['processor']}, {on['memory_gb']} GB, Python {on['python']}\n")
+    results = {name: _run(name, console) for name in names}
+    console.print(f"kept in {keep(results, on)}")
+
+
+def _run(name: str, console: Console) -> dict[str, Any]:
+    """One benchmark: run, shown, and returned as data."""
+    module, summary = BENCHMARKS[name]
+    started = time.monotonic()
+    with console.status(f"{name}: {summary}"):
+        figures = importlib.import_module(f"tests.benchmarks.{module}").run()
+    seconds = time.monotonic() - started
+    console.print(table(name, summary, figures, seconds))
+    console.print()
+    return {"summary": summary, "seconds": round(seconds, 1), "figures": as_data(figures)}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""Impressions by the 200 over HTTP, beside the same rows by an unnest loop of psycopg without HTTP.
+
+Both write into the host's real table with all its indexes, durably, 8 at a time; ours writes its own log, its seen
+marks and the end of the leases besides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Iterator
+
+import uvloop
+from psycopg_pool import AsyncConnectionPool
+
+from features.database import connect, make_pool
+from features.settings import Settings
+from tests.benchmarks.crowd import drive, post
+from tests.benchmarks.figures import Figure, compare, in_turns
+from tests.benchmarks.world import ARTWORKS, add_users, gallery
+from tests.service import Service
+
+ROWS = 200
+WRITERS = 8
+SECONDS = 3.0
+USERS = 500  # on either side; each can see the pool once
+INSERT = """
+INSERT INTO public.user_art_impressions (user_id, artwork_id)
+SELECT n.user_id, n.artwork_id FROM unnest(%b::text[], %b::text[]) AS n (user_id, artwork_id) ON CONFLICT DO NOTHING
+"""
+
+Batches = Iterator[tuple[str, list[str]]]  # user and artworks, none of them twice
+
+
+def run() -> list[Figure]:
+    """Rows a second of both."""
+    with gallery() as place:
+        with connect(place.url, autocommit=True) as connection:
+            rows = connection.execute("SELECT artwork_id FROM vernissage.artwork_keys ORDER BY 1").fetchall()
+            ids = [row[0] for row in rows]
+            sides = {side: [f"{side}-{number}" for number in range(USERS)] for side in ("ours", "bare")}
+            add_users(connection, [name for names in sides.values() for name in names])
+        ours, bare = batches(sides["ours"], ids, ROWS), batches(sides["bare"], ids, ROWS)
+        with Service(place.url, place.settings.home_path) as service:
+            found = in_turns(
+                {
+                    "ours": lambda: _post(service, ours),
+                    "bare": lambda: uvloop.run(_insert(place.url, bare)),
+                }
+            )
+    reference = f"psycopg unnest of {ROWS}, {WRITERS} connections"
+    return [
+        compare(
+            f"impressions by {ROWS}, {WRITERS} connections",
+            "rows/s",
+            found["ours"],
+            reference,
+            found["bare"],
+            reach=">= 0.6",
+        )
+    ]
+
+
+def batches(users: list[str], ids: list[str], size: int) -> Batches:
+    """Every user's view of the whole pool in batches; the users take turns, as they do in life."""
+    for start in range(0, ARTWORKS, size):
+        for user in users:
+            yield user, ids[start : start + size]
+
+
+def _post(service: Service, given: Batches) -> float:
+    """Rows a second through the service."""
+    lines = [_requests(service.key, given) for _ in range(WRITERS)]
+    return drive(service.port, lines, SECONDS).rate * ROWS
+
+
+def _requests(key: str, given: Batches) -> Iterator[bytes]:
+    """One connection's requests, from the batches that all share."""
+    for user, ids in given:
+        yield post("/v1/impressions", {"user_id": user, "session_id": "tab", "artwork_ids": ids}, key)
+
+
+async def _insert(url: str, given: Batches) -> float:
+    """Rows a second straight into the table."""
+    async with make_pool(url, Settings(pool_min=WRITERS, pool_max=WRITERS)) as pool:
+        await pool.wait()
+        end = time.perf_counter() + SECONDS
+        counts = await asyncio.gather(*(_insert_until(pool, given, end) for _ in range(WRITERS)))
+    return sum(counts) / SECONDS
+
+
+async def _insert_until(pool: AsyncConnectionPool, given: Batches, end: float) -> int:
+    """One connection's rows; those of a batch that ends too late do not count."""
+    async with pool.connection() as connection:
+        for written in itertools.count(step=ROWS):
+            user, ids = next(given)
+            await connection.execute(INSERT, ([user] * len(ids), ids), prepare=True)
+            await connection.commit()
+            if time.perf_counter() > end:
+                return written
+    raise AssertionError  # the count never ends
