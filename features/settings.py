@@ -60,7 +60,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     resign_hook: str = ""  # "package.module:function" that maps (artwork id, image URL) to a freshly signed URL
 
     # The host's routes
-    list_job_seconds: Positive = 10.0  # the client polls at about 0, 2, 6, 14 s, no longer than 20 s: then the last word
+    list_job_seconds: Positive = 10.0  # the client polls at about 0, 2, 6, 14 s and gives up at 20 s
 
     # Leases, in seconds (definitions of a lease: README, "Never the same one twice")
     lease_first_seconds: Positive = 60.0  # until a session's first sign of life

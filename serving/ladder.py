@@ -53,7 +53,7 @@ def climb(evidence: Evidence) -> Ranking:
     rungs = np.full(len(evidence.rows), ANYTHING, dtype=np.int8)
     relevant = np.zeros(len(evidence.rows), dtype=bool)
     if evidence.near is not None:
-        near = evidence.near >= evidence.near_threshold
+        near = (evidence.near >= evidence.near_threshold) | evidence.chosen
         _place(rungs, scores, rungs == ANYTHING, ANYTHING, evidence.near)
         _place(rungs, scores, near & evidence.asked, NEAR, evidence.near)
         relevant |= near

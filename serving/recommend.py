@@ -114,7 +114,7 @@ class Recommender:
             unseen_total=candidates.unseen_total,
             repeats=repeats,
             rank_traded=row.rank_traded,
-            retry_after=_retry_after(row, state, self._settings),
+            retry_after=_retry_after(row, len(artworks), state, self._settings),
             candidates=candidates,
         )
 
@@ -356,9 +356,9 @@ def _reason(ask: Ask, candidates: Candidates) -> ShortReason | None:
     return "exhausted"
 
 
-def _retry_after(row: ListRow, state: UserState, settings: Settings) -> float | None:
+def _retry_after(row: ListRow, shown: int, state: UserState, settings: Settings) -> float | None:
     """Seconds until asking again may help: a lease's end, else the time one artwork is shown for."""
-    if row.reason is None:
+    if shown >= row.limit:
         return None
     if row.reason == "all_leased" and state.next_expiry is not None:
         return max(state.next_expiry, 1.0)

@@ -22,7 +22,7 @@ SELECT count(*), count(*) FILTER (WHERE {active}) FROM public.art_sessions AS a;
 INSERT INTO vernissage.artwork_keys (artwork_id)
 SELECT a.id FROM public.art_sessions AS a
 WHERE {active} AND NOT EXISTS (SELECT FROM vernissage.artwork_keys AS k WHERE k.artwork_id = a.id)
-ORDER BY a.created_at, a.id
+ORDER BY a.id
 ON CONFLICT DO NOTHING;
 
 -- name: active_keys
@@ -101,14 +101,15 @@ INSERT INTO vernissage.artwork_keys (artwork_id)
 SELECT i.artwork_id FROM public.user_art_impressions AS i
 WHERE i.user_id = %(user_id)s
   AND NOT EXISTS (SELECT FROM vernissage.artwork_keys AS k WHERE k.artwork_id = i.artwork_id)
+ORDER BY i.artwork_id
 ON CONFLICT DO NOTHING;
 
 -- name: absorb_marks
-INSERT INTO vernissage.seen (user_id, artwork_key, seen_at)
+INSERT INTO vernissage.seen AS v (user_id, artwork_key, seen_at)
 SELECT i.user_id, k.artwork_key, i.viewed_at AT TIME ZONE 'UTC'
 FROM public.user_art_impressions AS i JOIN vernissage.artwork_keys AS k ON k.artwork_id = i.artwork_id
 WHERE i.user_id = %(user_id)s
-ON CONFLICT DO NOTHING;
+ON CONFLICT (user_id, artwork_key) DO UPDATE SET seen_at = excluded.seen_at WHERE v.seen_at > excluded.seen_at;
 
 -- name: note_absorbed
 INSERT INTO vernissage.absorbed (user_id, host_rows, host_latest)
@@ -260,7 +261,9 @@ WITH sent AS (
             THEN greatest(o.expires_at, statement_timestamp()
                           + make_interval(secs => cardinality(o.held) * %(stretch_seconds)s + %(grace_seconds)s))
             ELSE o.expires_at END
-    FROM (SELECT user_id, count(*) FILTER (WHERE kind = 'displayed') AS displayed, array_agg(artwork_key) AS keys,
+    FROM (SELECT user_id, array_agg(artwork_key) AS keys,
+                 count(*) FILTER (WHERE kind = 'displayed' AND event_key IN (SELECT g.event_key FROM logged AS g)
+                 ) AS displayed,
                  array_agg(coalesce(session_id, '')) AS session_ids
           FROM counted GROUP BY user_id) AS d
     WHERE o.user_id = d.user_id AND (o.held && d.keys OR o.session_id = ANY (d.session_ids))

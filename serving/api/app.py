@@ -38,7 +38,9 @@ def _route(operation: Operation, worker_of: Callable[[], Worker]) -> Route:
     async def endpoint(request: Request) -> Response:
         return await operation.answer_to(request, worker_of())
 
-    return Route(operation.path, endpoint, methods=[operation.method], name=operation.name)
+    route = Route(operation.path, endpoint, methods=[operation.method], name=operation.name)
+    route.methods = {operation.method}  # Starlette adds HEAD to GET, which would lease artworks and show nobody
+    return route
 
 
 def _openapi_operation() -> Operation:

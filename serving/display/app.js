@@ -5,6 +5,7 @@
 //   identity, store                   who we are, and what outlives the page
 //   wall, page                        what hangs and for how long; the words around it
 
+import { entrance } from "./genome.js";
 import { findPass, makePass, takeSession } from "./identity.js";
 import { Outbox } from "./outbox.js";
 import { Page } from "./page.js";
@@ -18,7 +19,16 @@ const TICK_MS = 100;
 const ADOPT_MS = 60_000; // how often it looks for what other pages have left unsent
 const NOTE_MS = 5_000; // how often it notes how long the artwork has been looked at: so much a crash may lose
 const SPARES_MS = 10_000; // a reload takes less; older claims may be a copy that a crash left behind
-const KEYS = { l: "like", f: "favourite", s: "skip", ArrowRight: "skip", " ": "pause", h: "history", d: "panel", "?": "help" };
+const KEYS = {
+  l: "like",
+  f: "favourite",
+  s: "skip",
+  ArrowRight: "skip",
+  " ": "pause",
+  h: "history",
+  d: "panel",
+  "?": "help",
+};
 const OVER_CARDS = ["history", "help", "panel"];
 const REASONS = {
   exhausted: "Nothing new yet: you have seen everything there is.",
@@ -50,15 +60,26 @@ async function open({ token, user }) {
     changed,
   });
   const seconds = number("seconds", 60, 0.05, 86_400);
-  const wall = new Wall({ painter, session, outbox, journal, seconds, morph: number("morph", 4, 0, 60), changed: (what) => onWall(what) });
+  const wall = new Wall({
+    painter,
+    session,
+    outbox,
+    journal,
+    seconds,
+    morph: number("morph", 4, 0, 60),
+    changed: (what) => onWall(what),
+  });
 
   session.start();
   outbox.adopt();
   wall.tick();
-  setInterval(() => {
-    wall.tick();
-    report();
-  }, Math.min(TICK_MS, seconds * 250));
+  setInterval(
+    () => {
+      wall.tick();
+      report();
+    },
+    Math.min(TICK_MS, seconds * 250),
+  );
   setInterval(() => outbox.adopt(), ADOPT_MS);
   setInterval(() => document.hidden || wall.noteDwell(), NOTE_MS);
   listen();
@@ -78,13 +99,14 @@ async function open({ token, user }) {
     page.state(stateOf(session, wall));
     page.stats(...statsOf(session));
     page.progress(wall.replayed ? 0 : wall.share);
-    if (session.denied && wall.due !== null && session.ready.length === 0) askForPass("The pass has ended. The wall goes on with a new token.");
+    if (session.denied && wall.due !== null && session.ready.length === 0)
+      askForPass("The pass has ended. The wall goes on with a new token.");
     if (page.panelShows) page.panel(workings({ wire, session, outbox, wall, journal, shelf }));
   }
 
   function listen() {
     addEventListener("keydown", (event) => {
-      if (event.ctrlKey || event.metaKey || event.altKey) return;
+      if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches?.("input")) return;
       if (event.key === "Escape" && wall.replayed) wall.endReplay();
       const name = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
       if (!name || event.repeat || (page.isCovered && !OVER_CARDS.includes(name))) return;
@@ -93,7 +115,10 @@ async function open({ token, user }) {
       acts[name]();
     });
     page.onTool((name) => acts[name]());
-    addEventListener("online", () => session.hurry());
+    addEventListener("online", () => {
+      session.hurry();
+      outbox.hurry();
+    });
     document.addEventListener("visibilitychange", () => (document.hidden ? hide() : show()));
     addEventListener("pagehide", (event) => leave(event));
   }
@@ -114,7 +139,12 @@ async function open({ token, user }) {
   async function showHistory() {
     try {
       const answer = await wire.send("GET", `v1/users/${encodeURIComponent(user)}/history?limit=120`);
-      const painted = new Map(shelf.sessions("journal").flatMap((id) => shelf.read("journal", id) ?? []).map((draw) => [draw.artwork_id, draw]));
+      const painted = new Map(
+        shelf
+          .sessions("journal")
+          .flatMap((id) => shelf.read("journal", id) ?? [])
+          .map((draw) => [draw.artwork_id, draw]),
+      );
       page.history(answer, painted, new Set(session.spares().map((claim) => claim.artwork.artwork_id)), hangAgain);
     } catch (problem) {
       page.toggle("history");
@@ -124,7 +154,10 @@ async function open({ token, user }) {
 
   async function hangAgain(artwork) {
     try {
-      await wire.send("POST", `v1/users/${encodeURIComponent(user)}/history/${encodeURIComponent(artwork.artwork_id)}/replay`);
+      await wire.send(
+        "POST",
+        `v1/users/${encodeURIComponent(user)}/history/${encodeURIComponent(artwork.artwork_id)}/replay`,
+      );
       page.toggle("history");
       wall.replay(artwork);
     } catch (problem) {
@@ -162,24 +195,34 @@ function takeSpares(identity, journal) {
 /** What is going on, in words. */
 function stateOf(session, wall) {
   const left = session.ready.length;
-  if (session.denied) return { mood: "ended", text: `${session.denied.status === 401 ? "The pass has ended" : "The pass is not for this"}. ${held(left)}` };
+  if (session.denied)
+    return {
+      mood: "ended",
+      text: `${session.denied.status === 401 ? "The pass has ended" : "The pass is not for this"}. ${held(left, wall)}`,
+    };
   if (wall.replayed) return { mood: "live", text: "From what you have seen. Esc: back to the wall." };
   const trouble = session.trouble;
   if (trouble || !navigator.onLine) {
     const why = !navigator.onLine || trouble.status === 0 ? "No connection." : "The service does not answer.";
-    return { mood: "offline", text: `${why} ${held(left)}` };
+    return { mood: "offline", text: `${why} ${held(left, wall)}` };
   }
   if (session.isEmpty && session.stock.nothing && wall.due !== null) {
-    return { mood: "nothing", text: `${REASONS[session.stock.reason] ?? REASONS.degraded} Asking again`, until: countdown(session.asking.wakesAt) };
+    return {
+      mood: "nothing",
+      text: `${REASONS[session.stock.reason] ?? REASONS.degraded} Asking again`,
+      until: countdown(session.asking.wakesAt),
+    };
   }
   if (wall.paused) return { mood: "live", text: "Paused" };
-  if (wall.due !== null) return { mood: "waiting", text: wall.current ? "The next one is on its way" : "Choosing your first artwork" };
+  if (wall.due !== null)
+    return { mood: "waiting", text: wall.current ? "The next one is on its way" : "Choosing your first artwork" };
   return { mood: "live", text: "" };
 }
 
-function held(left) {
-  if (left === 0) return "Holding this one.";
-  return `${left} more ${left === 1 ? "is" : "are"} claimed for it.`;
+/** What can still be shown without asking anybody. */
+function held(left, wall) {
+  if (left > 0) return `${left} more in hand.`;
+  return wall.current ? "Holding this one." : "Trying again.";
 }
 
 function countdown(at) {
@@ -188,8 +231,7 @@ function countdown(at) {
 }
 
 function statsOf(session) {
-  const { coverage, drawn } = session;
-  const share = coverage?.coverage ?? null;
+  const { drawn, share } = session;
   const parts = [
     drawn > 0 && `${drawn.toLocaleString()} shown`,
     session.stock && `${session.unseen.toLocaleString()} unseen`,
@@ -199,7 +241,7 @@ function statsOf(session) {
 }
 
 function percent(share) {
-  return `${share > 0 && share < 0.01 ? "under 1" : Math.floor(share * 100)}%`;
+  return `${share < 0.01 ? "under 1" : Math.floor(share * 100)}%`;
 }
 
 /** What the page is doing, for the panel. */
@@ -207,13 +249,34 @@ function workings({ wire, session, outbox, wall, journal, shelf }) {
   const name = (artwork) => `${artwork.artwork_id.slice(0, 8)}  ${(artwork.styles?.[0] ?? "").slice(0, 18)}`;
   const until = (artwork) => `${Math.round((Date.parse(artwork.expires_at) - Date.now()) / 1000)} s`;
   return [
-    ["Session", [session.id, session.identity.before ? `took over from ${session.identity.before}` : "took over from none", `${journal.draws.length} drawn, ${session.lost} claims lost, ${session.late} drawn late`]],
+    [
+      "Session",
+      [
+        session.id,
+        session.identity.before ? `took over from ${session.identity.before}` : "took over from none",
+        `${journal.draws.length} drawn, ${session.lost} claims lost, ${session.late} drawn late`,
+      ],
+    ],
     ["Hanging", [wall.current ? `${name(wall.current.artwork)}  ${Math.round(wall.looked / 1000)} s` : "nothing"]],
     [`Claimed, not drawn: ${session.ready.length}`, session.ready.map((claim) => name(claim.artwork))],
     [`Being claimed: ${session.claims.length}`, session.claims.map((claim) => name(claim.artwork))],
-    [`On lease: ${session.queue.length}`, session.queue.map((artwork) => `${name(artwork)}  ${until(artwork)}  p ${artwork.p_shown.toFixed(2)}`)],
-    ["Events", [`${outbox.pending} waiting, ${outbox.successes} flushes, ${outbox.failures} failed${outbox.dropped ? `, ${outbox.dropped} refused` : ""}${shelf.full ? ", storage full" : ""}`]],
-    ["Requests", wire.recent.map((request) => `${request.status ?? "\u2026"}  ${String(request.ms ?? "").padStart(5)} ms  ${request.method} ${request.path.replace(/[0-9a-f-]{36}/g, "\u2026").split("?")[0]}`)],
+    [
+      `On lease: ${session.queue.length}`,
+      session.queue.map((artwork) => `${name(artwork)}  ${until(artwork)}  p ${artwork.p_shown.toFixed(2)}`),
+    ],
+    [
+      "Events",
+      [
+        `${outbox.pending} waiting, ${outbox.successes} flushes, ${outbox.failures} failed${outbox.dropped ? `, ${outbox.dropped} refused` : ""}${shelf.full ? ", storage full" : ""}`,
+      ],
+    ],
+    [
+      "Requests",
+      wire.recent.map(
+        (request) =>
+          `${request.status ?? "\u2026"}  ${String(request.ms ?? "").padStart(5)} ms  ${request.method} ${request.path.replace(/[0-9a-f-]{36}/g, "\u2026").split("?")[0]}`,
+      ),
+    ],
   ];
 }
 
@@ -229,6 +292,7 @@ function findPassOrNull() {
 function askForPass(why) {
   if (asking) return;
   asking = true;
+  if (!why) painter.show(entrance(), 0);
   page.askPass(why, (token, user) => {
     makePass(token, user);
     location.reload();

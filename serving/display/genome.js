@@ -48,6 +48,12 @@ export function bareWall() {
   return { dna, seeds, palette: tones.map(lab), weights: new Array(MOTIFS).fill(0) };
 }
 
+/** What hangs at the entrance, while nobody has shown a pass: a night without anybody's artwork. */
+export function entrance() {
+  const seeds = Float64Array.from({ length: SEEDS }, chance("entrance"));
+  return { ...bareWall(), seeds, palette: PALETTES[0], weights: [1, 0, 0, 0, 0, 0] };
+}
+
 /** The genome a share `t` of the way between two. */
 export function between(from, to, t) {
   const part = (name) => from[name].map((number, i) => number + (to[name][i] - number) * t);

@@ -23,13 +23,13 @@ export function findPass() {
 /** Keep a token and the user it is for. Throws an Error that says what is wrong with it. */
 export function makePass(token, user) {
   const pass = { token: token.trim(), user: user.trim() };
-  if (pass.token.startsWith("vern_")) throw new Error("That is a service key. It must not be used in a browser: mint a token with it.");
+  if (pass.token.startsWith("vern_"))
+    throw new Error("That is a service key. It must not be used in a browser: mint a token with it.");
   pass.user ||= userOf(pass.token);
   if (!pass.user) throw new Error("This is not a token, and no user is named.");
   keep("pass", pass);
   return pass;
 }
-
 
 /** This tab's session: its id, the one `before` it in this tab if that page is gone, and whether to replace that one. */
 export async function takeSession(user) {
@@ -52,7 +52,12 @@ export function noteAsked(session) {
 export async function liveSessions() {
   if (!navigator.locks) return null;
   const { held } = await navigator.locks.query();
-  return new Set(held.map((lock) => lock.name).filter((name) => name.startsWith(lockOf(""))).map((name) => name.slice(lockOf("").length)));
+  return new Set(
+    held
+      .map((lock) => lock.name)
+      .filter((name) => name.startsWith(lockOf("")))
+      .map((name) => name.slice(lockOf("").length)),
+  );
 }
 
 /** Whether nobody holds a session any more. Where locks are missing: yes, since the service's fence is what guards. */

@@ -33,7 +33,14 @@ function ground({ context, width, height, unit, palette, seeds, dna }) {
   context.fillRect(0, 0, width, height);
   [MIDDLE, FIRST, THIRD, SECOND].forEach((tone, i) => {
     const colour = mix(palette[tone], palette[GROUND], 0.35);
-    glow(context, width * seeds[2 + i], height * seeds[6 + i], unit * (0.35 + 0.4 * seeds[10 + i]), colour, 0.2 + 0.25 * dna[1 + i]);
+    glow(
+      context,
+      width * seeds[2 + i],
+      height * seeds[6 + i],
+      unit * (0.35 + 0.4 * seeds[10 + i]),
+      colour,
+      0.2 + 0.25 * dna[1 + i],
+    );
   });
 }
 
@@ -42,7 +49,11 @@ function horizon({ context, width, height, unit, palette, seeds, dna }, weight) 
   const sky = 0.34 + 0.22 * seeds[14];
   const dark = palette[GROUND][0] < palette[INK][0] ? palette[GROUND] : palette[INK];
   const [far, near] = [mix(palette[SECOND], palette[MIDDLE], 0.45), mix(dark, palette[FIRST], 0.18)];
-  const [x, y, radius] = [width * (0.18 + 0.64 * seeds[15]), height * sky * (0.45 + 0.4 * seeds[16]), unit * (0.045 + 0.06 * seeds[17])];
+  const [x, y, radius] = [
+    width * (0.18 + 0.64 * seeds[15]),
+    height * sky * (0.45 + 0.4 * seeds[16]),
+    unit * (0.045 + 0.06 * seeds[17]),
+  ];
   glow(context, x, y, radius * 7, palette[ACCENT], 0.55);
   glow(context, x, y, radius * 2.4, palette[ACCENT], 0.5);
   disc(context, x, y, radius, css(mix(palette[ACCENT], [0.97, 0, 0.03], 0.35)));
@@ -71,7 +82,12 @@ function horizon({ context, width, height, unit, palette, seeds, dna }, weight) 
 
 /** Cloth of many hairlines, folding over itself. */
 function veils({ context, width, height, unit, palette, seeds, dna }) {
-  const tones = [[FIRST, MIDDLE], [ACCENT, THIRD], [MIDDLE, INK], [THIRD, ACCENT]];
+  const tones = [
+    [FIRST, MIDDLE],
+    [ACCENT, THIRD],
+    [MIDDLE, INK],
+    [THIRD, ACCENT],
+  ];
   tones.forEach(([from, to], k) => {
     const at = (i) => seeds[44 + k * 8 + i];
     const middle = 0.2 + 0.6 * ((k + at(0)) / tones.length);
@@ -97,7 +113,11 @@ function veils({ context, width, height, unit, palette, seeds, dna }) {
 /** Rings, discs and straight lines in balance. */
 function orbits({ context, width, height, unit, palette, seeds, dna }) {
   const tones = [FIRST, ACCENT, MIDDLE, THIRD, INK];
-  const centres = [[0.36 + 0.28 * seeds[30], 0.36 + 0.28 * seeds[31], 0.3], [seeds[32], seeds[33], 0.18], [seeds[34], seeds[35], 0.12]];
+  const centres = [
+    [0.36 + 0.28 * seeds[30], 0.36 + 0.28 * seeds[31], 0.3],
+    [seeds[32], seeds[33], 0.18],
+    [seeds[34], seeds[35], 0.12],
+  ];
   context.lineCap = "butt";
   centres.forEach(([cx, cy, size], c) => {
     const [x, y, reach] = [cx * width, cy * height, unit * size * (0.8 + 0.6 * seeds[36 + c])];
@@ -126,7 +146,13 @@ function orbits({ context, width, height, unit, palette, seeds, dna }) {
     const length = unit * (0.25 + 0.5 * seeds[58 + i]);
     context.strokeStyle = css(palette[INK], 0.8);
     context.lineWidth = unit * (i === 0 ? 0.005 : 0.0012);
-    segment(context, x - length * Math.cos(angle), y - length * Math.sin(angle), x + length * Math.cos(angle), y + length * Math.sin(angle));
+    segment(
+      context,
+      x - length * Math.cos(angle),
+      y - length * Math.sin(angle),
+      x + length * Math.cos(angle),
+      y + length * Math.sin(angle),
+    );
   }
 }
 
@@ -147,14 +173,31 @@ function fields({ context, width, height, unit, palette, seeds }, weight) {
     for (let layer = 0; layer < 44; layer += 1) {
       context.globalAlpha = 0.075 * weight;
       context.fillStyle = css([colour[0] + 0.06 * (noise() - 0.5), colour[1], colour[2]]);
-      rough(context, side + away(), top + away() + unit * 0.006, width - side - away(), top + tall - away() - unit * 0.006, unit * 0.02, noise);
+      rough(
+        context,
+        side + away(),
+        top + away() + unit * 0.006,
+        width - side - away(),
+        top + tall - away() - unit * 0.006,
+        unit * 0.02,
+        noise,
+      );
     }
     for (let stroke = 0; stroke < 70; stroke += 1) {
       context.globalAlpha = (0.015 + 0.035 * noise()) * weight;
       context.strokeStyle = css([colour[0] + 0.34 * (noise() - 0.5), colour[1], colour[2]]);
       context.lineWidth = unit * (0.004 + 0.03 * noise() ** 2);
-      const [y, x] = [top + unit * 0.04 + Math.max(tall - unit * 0.08, 0) * noise(), side + unit * 0.04 + width * 0.45 * noise()];
-      segment(context, x, y, Math.min(x + width * (0.15 + 0.5 * noise()), width - side - unit * 0.05), y + unit * 0.01 * (noise() - 0.5));
+      const [y, x] = [
+        top + unit * 0.04 + Math.max(tall - unit * 0.08, 0) * noise(),
+        side + unit * 0.04 + width * 0.45 * noise(),
+      ];
+      segment(
+        context,
+        x,
+        y,
+        Math.min(x + width * (0.15 + 0.5 * noise()), width - side - unit * 0.05),
+        y + unit * 0.01 * (noise() - 0.5),
+      );
     }
     top += tall;
   });
@@ -162,15 +205,26 @@ function fields({ context, width, height, unit, palette, seeds }, weight) {
 
 /** Thousands of short strokes that follow one wind. */
 function currents({ context, width, height, unit, palette, seeds, dna }) {
-  const eddies = [0, 1, 2].map((i) => [width * seeds[24 + i], height * seeds[27 + i], (seeds[70 + i] - 0.5) * 5, unit * (0.16 + 0.3 * seeds[73 + i])]);
+  const eddies = [0, 1, 2].map((i) => [
+    width * seeds[24 + i],
+    height * seeds[27 + i],
+    (seeds[70 + i] - 0.5) * 5,
+    unit * (0.16 + 0.3 * seeds[73 + i]),
+  ]);
   const [lean, wave] = [TURN * 0.12 * (seeds[76] - 0.5), 1.2 + 2.4 * dna[28]];
   const tones = [FIRST, MIDDLE, SECOND, THIRD, MIDDLE, ACCENT, GROUND];
   context.lineCap = "round";
   const grain = chance("strokes");
   for (let stroke = 0; stroke < 2400; stroke += 1) {
-    let [x, y] = [width * (1.08 * ((0.5 + stroke * 0.7548776662) % 1) - 0.04), height * (1.08 * ((0.5 + stroke * 0.569840291) % 1) - 0.04)];
+    let [x, y] = [
+      width * (1.08 * ((0.5 + stroke * 0.7548776662) % 1) - 0.04),
+      height * (1.08 * ((0.5 + stroke * 0.569840291) % 1) - 0.04),
+    ];
     const [spice, length] = [grain(), 0.5 + grain()];
-    const band = 0.5 + 0.25 * Math.sin((x / unit) * 3.1 + TURN * seeds[80]) + 0.25 * Math.sin((y / unit) * 4.7 + TURN * seeds[81] + (x / unit) * 1.3);
+    const band =
+      0.5 +
+      0.25 * Math.sin((x / unit) * 3.1 + TURN * seeds[80]) +
+      0.25 * Math.sin((y / unit) * 4.7 + TURN * seeds[81] + (x / unit) * 1.3);
     const place = Math.min(Math.max(band + 0.34 * (spice - 0.5), 0), 0.999) * (tones.length - 1);
     const colour = mix(palette[tones[Math.floor(place)]], palette[tones[Math.floor(place) + 1]], place % 1);
     context.strokeStyle = css([colour[0] + 0.09 * (grain() - 0.5), colour[1], colour[2]], 0.82);
@@ -178,7 +232,10 @@ function currents({ context, width, height, unit, palette, seeds, dna }) {
     context.beginPath();
     context.moveTo(x, y);
     for (let step = 0; step < 8; step += 1) {
-      let angle = lean + 0.7 * Math.sin((x / unit) * wave + TURN * seeds[82]) + 0.6 * Math.sin((y / unit) * wave * 1.4 + TURN * seeds[83]);
+      let angle =
+        lean +
+        0.7 * Math.sin((x / unit) * wave + TURN * seeds[82]) +
+        0.6 * Math.sin((y / unit) * wave * 1.4 + TURN * seeds[83]);
       for (const [ex, ey, spin, reach] of eddies) {
         const far = Math.hypot(x - ex, y - ey) / reach;
         angle += spin * Math.exp(-far * far);
@@ -226,13 +283,26 @@ function blossom({ context, width, height, unit, palette, seeds, dna }) {
   const grain = chance("pollen");
   for (let dot = 0; dot < 90; dot += 1) {
     const [angle, away] = [dot * 2.39996, unit * 0.045 * Math.sqrt(dot / 90)];
-    disc(context, x + away * Math.cos(angle), y + away * Math.sin(angle), unit * (0.0012 + 0.0022 * grain()), css(palette[INK], 0.75));
+    disc(
+      context,
+      x + away * Math.cos(angle),
+      y + away * Math.sin(angle),
+      unit * (0.0012 + 0.0022 * grain()),
+      css(palette[INK], 0.75),
+    );
   }
 }
 
 /** Grain as of canvas, and a little dusk in the corners. */
 function finish({ context, width, height, unit, dna }) {
-  const dusk = context.createRadialGradient(width / 2, height / 2, Math.min(width, height) * 0.45, width / 2, height / 2, Math.hypot(width, height) * 0.62);
+  const dusk = context.createRadialGradient(
+    width / 2,
+    height / 2,
+    Math.min(width, height) * 0.45,
+    width / 2,
+    height / 2,
+    Math.hypot(width, height) * 0.62,
+  );
   dusk.addColorStop(0, "rgba(8,6,12,0)");
   dusk.addColorStop(1, "rgba(8,6,12,0.22)");
   context.fillStyle = dusk;
@@ -287,7 +357,12 @@ function segment(context, fromX, fromY, toX, toY) {
 
 /** A rectangle whose edges tremble, as slowly as an arm does. */
 function rough(context, left, top, right, bottom, tremble, noise) {
-  const corners = [[left, top], [right, top], [right, bottom], [left, bottom]];
+  const corners = [
+    [left, top],
+    [right, top],
+    [right, bottom],
+    [left, bottom],
+  ];
   const points = corners.flatMap(([x, y], i) => {
     const [nextX, nextY] = corners[(i + 1) % 4];
     return [0, 0.2, 0.4, 0.6, 0.8].map((along) => [
@@ -301,7 +376,9 @@ function rough(context, left, top, right, bottom, tremble, noise) {
   });
   context.beginPath();
   context.moveTo(...middles[0]);
-  points.forEach((_, i) => context.quadraticCurveTo(...points[(i + 1) % points.length], ...middles[(i + 1) % points.length]));
+  points.forEach((_, i) =>
+    context.quadraticCurveTo(...points[(i + 1) % points.length], ...middles[(i + 1) % points.length]),
+  );
   context.fill();
 }
 
@@ -309,6 +386,9 @@ function rough(context, left, top, right, bottom, tremble, noise) {
 function ridge(x, seed, seeds, roughness) {
   const at = (i) => TURN * seeds[(seed + i) % 90];
   return (
-    0.55 * Math.sin(2.1 * x + at(0)) + 0.3 * Math.sin(4.7 * x + at(1)) + roughness * (0.12 * Math.sin(11.3 * x + at(2)) + 0.05 * Math.sin(27.1 * x + at(3)) + 0.02 * Math.sin(61 * x + at(1)))
+    0.55 * Math.sin(2.1 * x + at(0)) +
+    0.3 * Math.sin(4.7 * x + at(1)) +
+    roughness *
+      (0.12 * Math.sin(11.3 * x + at(2)) + 0.05 * Math.sin(27.1 * x + at(3)) + 0.02 * Math.sin(61 * x + at(1)))
   );
 }

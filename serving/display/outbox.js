@@ -17,6 +17,7 @@ export class Outbox {
     this.events = kept?.events ?? [];
     this.wishes = kept?.wishes ?? {}; // artwork id -> whether it is to be a favourite
     this.draft = null; // the dwell so far of what is on the wall; an event once it leaves
+    this.dwell = null; // which claim that is, and the event's id
     this.batch = BATCH;
     this.successes = 0;
     this.failures = 0;
@@ -41,10 +42,10 @@ export class Outbox {
     this.soon(FLUSH_MS);
   }
 
-  /** Note how long an artwork has been looked at so far; the same event as long as it hangs. */
+  /** Note how long an artwork has been looked at so far; one event, whenever it is sent. */
   noteDwell(claim, seconds) {
-    const id = this.draft?.artwork_id === claim.artwork.artwork_id ? this.draft.event_id : newId();
-    this.draft = { ...this.event("dwell", claim, seconds), event_id: id };
+    if (this.dwell?.claim !== claim.claim_id) this.dwell = { claim: claim.claim_id, event_id: newId() };
+    this.draft = { ...this.event("dwell", claim, seconds), event_id: this.dwell.event_id };
     this.save();
   }
 
@@ -69,6 +70,11 @@ export class Outbox {
     if (this.pending > 0) this.soon(LEAVING_MS);
   }
 
+  /** The network is back: try at once what waits. */
+  hurry() {
+    if (this.pending > 0 && this.flushing.timer !== 0) this.flushing.hurry();
+  }
+
   /** The page is looked at again: no more haste than before, so that changing tabs to and fro sends nothing more. */
   show() {
     const { flushing } = this;
@@ -80,12 +86,13 @@ export class Outbox {
     if (this.draft) this.events.push(this.draft);
     this.draft = null;
     this.save();
-    for (let start = 0, sent = true; sent && start < this.events.length; ) {
+    for (let start = 0, sent = true; sent && start < this.events.length;) {
       const part = fitting(this.events, start);
       sent = this.wire.beacon("v1/impressions", { events: part });
       start += part.length;
     }
-    for (const [artwork, favourite] of Object.entries(this.wishes)) this.sendWish(artwork, favourite, true).catch(() => {});
+    for (const [artwork, favourite] of Object.entries(this.wishes))
+      this.sendWish(artwork, favourite, true).catch(() => {});
   }
 
   /** Take over what pages that are gone have left unsent. */
@@ -168,13 +175,18 @@ export class Outbox {
 
   save() {
     const empty = this.pending === 0 && this.draft === null;
-    this.shelf.write("outbox", this.session, empty ? null : { events: this.events, draft: this.draft, wishes: this.wishes });
+    this.shelf.write(
+      "outbox",
+      this.session,
+      empty ? null : { events: this.events, draft: this.draft, wishes: this.wishes },
+    );
   }
 }
 
 /** As many events from `start` on as a beacon carries. */
 function fitting(events, start) {
   let [end, bytes] = [start, 0];
-  while (end < events.length && (end === start || bytes < BEACON_BYTES - 1_000)) bytes += JSON.stringify(events[end++]).length + 1;
+  while (end < events.length && (end === start || bytes < BEACON_BYTES - 1_000))
+    bytes += JSON.stringify(events[end++]).length + 1;
   return events.slice(start, end);
 }

@@ -3,7 +3,12 @@
 import { genomeOf } from "./genome.js";
 import { paint } from "./motifs.js";
 
-const RUNGS = { model: "chosen for you", near_liked: "near to what you liked", style_relaxed: "a step aside", unseen: "unseen until now" };
+const RUNGS = {
+  model: "chosen for you",
+  near_liked: "near to what you liked",
+  style_relaxed: "a step aside",
+  unseen: "unseen until now",
+};
 const TOAST_MS = 1_800;
 const IDLE_MS = 4_500;
 const LIGHT = 0.56; // lighter walls carry dark letters
@@ -14,7 +19,8 @@ export class Page {
   constructor() {
     this.root = document.documentElement;
     this.toastTimer = this.idleTimer = 0;
-    for (const event of ["pointermove", "pointerdown", "keydown"]) addEventListener(event, () => this.stir(), { passive: true });
+    for (const event of ["pointermove", "pointerdown", "keydown"])
+      addEventListener(event, () => this.stir(), { passive: true });
     this.stir();
   }
 
@@ -22,7 +28,9 @@ export class Page {
   label({ prompt, styles, artists, reason }, again = false) {
     const title = sentence(prompt) || "Untitled";
     find("title").textContent = again ? `Again: ${title}` : title;
-    find("about").textContent = [styles?.[0] && sentence(styles[0].replaceAll("-", " ")), artists?.[0], RUNGS[reason]].filter(Boolean).join("  \u00b7  ");
+    find("about").textContent = [styles?.[0] && sentence(styles[0].replaceAll("-", " ")), artists?.[0], RUNGS[reason]]
+      .filter(Boolean)
+      .join("  \u00b7  ");
     find("still").setAttribute("aria-label", `Artwork: ${title}`);
     const label = document.querySelector(".label");
     label.classList.remove("arriving");
@@ -114,7 +122,9 @@ export class Page {
   history(answer, painted, ahead, again) {
     const days = answer.days.map((day) => {
       const list = element("ul");
-      const shown = day.sessions.flatMap((session) => session.artworks).filter((artwork) => !ahead.has(artwork.artwork_id));
+      const shown = day.sessions
+        .flatMap((session) => session.artworks)
+        .filter((artwork) => !ahead.has(artwork.artwork_id));
       list.append(...shown.map((artwork) => this.card(artwork, painted.get(artwork.artwork_id), again)));
       return [element("h3", date(day.day)), list];
     });
@@ -124,7 +134,9 @@ export class Page {
 
   card(shown, genes, again) {
     const time = new Date(shown.at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-    const notes = [time, shown.favourite && "favourite", shown.replays > 0 && `seen again ${shown.replays}\u00d7`].filter(Boolean).join("  \u00b7  ");
+    const notes = [time, shown.favourite && "favourite", shown.replays > 0 && `seen again ${shown.replays}\u00d7`]
+      .filter(Boolean)
+      .join("  \u00b7  ");
     const words = [element("span", sentence(shown.prompt) || "Untitled", "work"), element("small", notes)];
     const item = element("li");
     if (!genes) {
@@ -153,7 +165,9 @@ export class Page {
 
   /** `sections`: a list of [heading, lines]. */
   panel(sections) {
-    find("panel").replaceChildren(...sections.flatMap(([heading, lines]) => [element("h2", heading), ...lines.map((line) => element("p", line))]));
+    find("panel").replaceChildren(
+      ...sections.flatMap(([heading, lines]) => [element("h2", heading), ...lines.map((line) => element("p", line))]),
+    );
   }
 }
 

@@ -40,7 +40,7 @@ export class Painter {
 
   async morph(from, to, length, run) {
     const started = performance.now();
-    for (let share = 0; share < 1; ) {
+    for (let share = 0; share < 1;) {
       const now = await frame();
       if (run !== this.run) return false;
       share = Math.min(Math.max((now - started) / length, 0), 1);

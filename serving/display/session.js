@@ -28,6 +28,7 @@ export class Session {
     this.spoken = new Set(spares.map((claim) => claim.artwork.artwork_id)); // claimed by us in whatever state
     this.stock = null; // of the latest plan: unseen in all, shortfall, reason, and whether nothing came
     this.coverage = null;
+    this.drawnWhenMeasured = 0;
     this.hungry = false; // the wall waits for an artwork
     this.soon = false; // the wall will want one in a moment
     this.drawn = 0;
@@ -85,6 +86,12 @@ export class Session {
     return Math.max((this.stock?.unseen ?? 0) - (this.drawn - this.drawnWhenAsked), 0);
   }
 
+  /** The share of the eligible pool that the person has seen, or null where nobody knows. */
+  get share() {
+    if (!this.coverage?.eligible) return null;
+    return Math.min((this.coverage.seen + this.drawn - this.drawnWhenMeasured) / this.coverage.eligible, 1);
+  }
+
   /** Whether there is nothing to show and the service said so. */
   get isEmpty() {
     return this.stock?.nothing && this.queue.length + this.claims.length + this.ready.length === 0;
@@ -106,7 +113,10 @@ export class Session {
       this.claims.push({ claim_id: newId(), session_id: this.id, artwork, granted: false });
     }
     if (this.claims.length > 0) this.claiming.poke();
-    const few = this.queue.length < Math.min(LOW, this.depth) && this.stock?.shortfall === 0 && this.drawn !== this.drawnWhenAsked;
+    const few =
+      this.queue.length < Math.min(LOW, this.depth) &&
+      this.stock?.shortfall === 0 &&
+      this.drawn !== this.drawnWhenAsked;
     if (few || this.queue.length === 0) this.asking.poke();
   }
 
@@ -122,9 +132,16 @@ export class Session {
     };
     const plan = await this.wire.send("POST", `v1/users/${encodeURIComponent(this.user)}/prefetch`, body);
     noteAsked(this.identity);
-    this.queue = plan.items.map((item) => ({ ...item.artwork, p_shown: item.p_shown })).filter((item) => !this.spoken.has(item.artwork_id));
+    this.queue = plan.items
+      .map((item) => ({ ...item.artwork, p_shown: item.p_shown }))
+      .filter((item) => !this.spoken.has(item.artwork_id));
     const nothing = plan.items.length === 0;
-    this.stock = { unseen: plan.unseen_total + this.ready.length, shortfall: plan.shortfall, reason: plan.reason, nothing };
+    this.stock = {
+      unseen: plan.unseen_total + this.ready.length,
+      shortfall: plan.shortfall,
+      reason: plan.reason,
+      nothing,
+    };
     this.drawnWhenAsked = this.drawn;
     if (nothing) {
       const wait = plan.retry_after_seconds ? plan.retry_after_seconds * 1000 : NOTHING_MS;
@@ -135,7 +152,9 @@ export class Session {
 
   async claim() {
     while (this.claims.length > 0) {
-      const batch = this.claims.filter((claim) => claim.session_id === this.claims[0].session_id).slice(0, CLAIMS_AT_ONCE);
+      const batch = this.claims
+        .filter((claim) => claim.session_id === this.claims[0].session_id)
+        .slice(0, CLAIMS_AT_ONCE);
       const granted = await this.verdicts(batch);
       this.claims = this.claims.filter((claim) => !batch.includes(claim));
       batch.forEach((claim, i) => this.settle(claim, granted[i]));
@@ -198,6 +217,7 @@ export class Session {
   async measure() {
     if (this.resting) return;
     this.coverage = await this.wire.send("GET", `v1/users/${encodeURIComponent(this.user)}/coverage`);
+    this.drawnWhenMeasured = this.drawn;
     if (!this.resting) this.measuring.wait(BEAT_MS * 3);
     this.changed();
   }

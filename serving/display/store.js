@@ -6,12 +6,12 @@ const WEEK = 7 * 24 * 3600 * 1000;
 
 /** A value of this tab, or null. */
 export function recall(name) {
-  return read(sessionStorage, `${ROOT}/${name}`);
+  return read("sessionStorage", `${ROOT}/${name}`);
 }
 
 /** Keep a value for this tab; null removes it. */
 export function keep(name, value) {
-  write(sessionStorage, `${ROOT}/${name}`, value);
+  write("sessionStorage", `${ROOT}/${name}`, value);
 }
 
 /** One user's shelf in the storage that all tabs share. */
@@ -22,19 +22,20 @@ export class Shelf {
   }
 
   read(kind, session = "") {
-    return read(localStorage, this.key(kind, session));
+    return read("localStorage", this.key(kind, session));
   }
 
   /** Write; whether it was kept (the storage may be full or closed: then this page's memory is all there is). */
   write(kind, session, value) {
-    this.full = !write(localStorage, this.key(kind, session), value);
+    this.full = !write("localStorage", this.key(kind, session), value);
     return !this.full;
   }
 
   /** The sessions that have something of this kind. */
   sessions(kind) {
     const start = this.key(kind, "");
-    return Object.keys(localStorage).filter((key) => key.startsWith(start)).map((key) => key.slice(start.length));
+    const keys = attempt(() => Object.keys(localStorage), []);
+    return keys.filter((key) => key.startsWith(start)).map((key) => key.slice(start.length));
   }
 
   key(kind, session) {
@@ -60,26 +61,31 @@ export class Journal {
 
   /** Whether a claim was drawn by any session of this browser. */
   holds(claimId) {
-    return this.shelf.sessions("journal").some((session) =>
-      this.shelf.read("journal", session)?.some((draw) => draw.claim_id === claimId),
-    );
+    return this.shelf
+      .sessions("journal")
+      .some((session) => this.shelf.read("journal", session)?.some((draw) => draw.claim_id === claimId));
   }
 }
 
+/** The value under a key; null where there is none, where it is not ours, or where the browser forbids storage. */
 function read(storage, key) {
-  try {
-    return JSON.parse(storage.getItem(key));
-  } catch {
-    return null; // not ours, or cut short
-  }
+  return attempt(() => JSON.parse(window[storage].getItem(key)), null);
 }
 
+/** Write; false where the storage is full or forbidden. */
 function write(storage, key, value) {
-  try {
-    if (value === null) storage.removeItem(key);
-    else storage.setItem(key, JSON.stringify(value));
+  return attempt(() => {
+    if (value === null) window[storage].removeItem(key);
+    else window[storage].setItem(key, JSON.stringify(value));
     return true;
+  }, false);
+}
+
+/** What `work` returns, or `otherwise` where it throws, as every use of a forbidden storage does. */
+function attempt(work, otherwise) {
+  try {
+    return work();
   } catch {
-    return false; // full, or forbidden by the browser
+    return otherwise;
   }
 }

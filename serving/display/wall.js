@@ -74,7 +74,9 @@ export class Wall {
   }
 
   async paint(artwork) {
-    const seconds = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : Math.min(this.morph, this.seconds * 0.4);
+    const seconds = matchMedia("(prefers-reduced-motion: reduce)").matches
+      ? 0
+      : Math.min(this.morph, this.seconds * 0.4);
     const genome = genomeOf(artwork);
     this.lightness = lightnessAtFoot(genome);
     setTimeout(() => this.changed("tone"), seconds * 500);

@@ -144,5 +144,10 @@ function problemOf(answer, text) {
     // a proxy's own page: the status says enough
   }
   const after = Number(answer.headers.get("Retry-After"));
-  return new Problem(answer.status, told.code ?? "", told.detail ?? answer.statusText, Number.isFinite(after) ? after : 0);
+  return new Problem(
+    answer.status,
+    told.code ?? "",
+    told.detail ?? answer.statusText,
+    Number.isFinite(after) ? after : 0,
+  );
 }

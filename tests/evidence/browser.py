@@ -34,6 +34,7 @@ from tests.browser.screens import (
     fresh_context,
     journals,
     judge,
+    mint,
     storage_of,
 )
 from tests.service import Service
@@ -147,9 +148,10 @@ def reload(theatre: Theatre) -> Figures:
 def five_at_once(theatre: Theatre) -> Figures:
     """Five tabs opened within a second."""
     screens = theatre.screens(5, seconds=0.5)
+    token = mint(theatre.service, screens[0].user)
     started = time.monotonic()
     for screen in screens:
-        screen.open(wait=False)
+        screen.open(token=token, wait=False)
     took = time.monotonic() - started
     for screen in screens:
         screen.wait_for_draws(8)
@@ -307,7 +309,10 @@ def in_firefox(theatre: Theatre) -> Figures:
             return {"state": "absent"}
         windows = [fox.open(theatre.service, user, seconds=0.4) for _ in range(2)]
         draws = [fox.draws_of(window, 15) for window in windows]
-        fox.picture(windows[0], theatre.pictures / "firefox.png")
+        slow = fox.open(theatre.service, user, seconds=60)
+        draws.append(fox.draws_of(slow, 1))
+        time.sleep(2)  # until its words have arrived
+        fox.picture(slow, theatre.pictures / "firefox.png")
         found = judge(theatre.connection, user, [draw for part in draws for draw in part])
         return asdict(found) | {"events": dict(found.events), "version": fox.version}
 

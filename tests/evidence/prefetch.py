@@ -1,10 +1,10 @@
 """Prefetch: accuracy and recall per depth, bytes wasted per network, on simulated sessions against the real service.
 
-python tests/evidence/prefetch.py [--sessions N] [--seed N]
+python tests/evidence/prefetch.py [--sessions N]
 
 A session keeps `depth` artworks ahead: it asks for a plan before its first display and after each one, and loads what
-the plan lists. How long it lasts is drawn from a heavy-tailed distribution that the service is not told: once the one
-of its own prior, once a log-normal one that the prior does not fit.
+the plan lists. The lengths of the sessions are the quantiles of a heavy-tailed distribution that the service is not
+told: once the one of its own prior, once a log-normal one that the prior does not fit.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from scipy.special import ndtri
 
 from features.database import connect
 from features.settings import Settings
-from serving.prefetch import THRESHOLDS, Network
+from serving.prefetch import THRESHOLDS, Network, shown_probabilities
 from tests.crowd import FILL
 from tests.service import Service
 from tests.stage import conclude, stage
@@ -62,14 +63,13 @@ class Count:
 def main() -> None:
     """Simulate all sessions and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sessions", type=int, default=200, help="simulated sessions of each kind")
-    parser.add_argument("--seed", type=int, default=1, help="of their lengths")
+    parser.add_argument("--sessions", type=int, default=100, help="simulated sessions of each kind")
     given = parser.parse_args()
     with stage() as settings:
         with connect(settings.database_url, autocommit=True) as connection:
             connection.execute(FILL[0], {"artworks": POOL})
         with Service(settings.database_url, settings.home_path) as service:
-            counts = _simulated(service, settings, given.sessions, given.seed)
+            counts = _simulated(service, settings, given.sessions)
     _show(counts)
     figures = {f"{name}_{kind}": value for kind, count in counts.items() for name, value in count.figures.items()}
     accuracy = [count.figures["accuracy"] for kind, count in counts.items() if kind.endswith(f"_depth_{DEFAULT_DEPTH}")]
@@ -77,12 +77,12 @@ def main() -> None:
     conclude("prefetch", figures, met=min(accuracy) >= GOAL)
 
 
-def _simulated(service: Service, settings: Settings, sessions: int, seed: int) -> dict[str, Count]:
+def _simulated(service: Service, settings: Settings, sessions: int) -> dict[str, Count]:
     """The counts of every kind of session."""
     kinds: list[tuple[str, int, Network]] = [(f"depth_{depth}", depth, "4g") for depth in DEPTHS]
     kinds += [(network, max(DEPTHS), network) for network in THRESHOLDS]
     counts = {}
-    for shape, lengths in _lengths(settings, sessions, seed).items():
+    for shape, lengths in _lengths(settings, sessions).items():
         for name, depth, network in kinds:
             count = counts[f"{shape}_{name}"] = Count()
             for number, length in enumerate(track(lengths, f"{shape}, {name}", console=console, transient=True)):
@@ -91,11 +91,12 @@ def _simulated(service: Service, settings: Settings, sessions: int, seed: int) -
     return counts
 
 
-def _lengths(settings: Settings, sessions: int, seed: int) -> dict[str, np.ndarray]:
-    """How many artworks each session shows, at least one."""
-    rng = np.random.default_rng(seed)
-    prior = rng.geometric(rng.beta(settings.session_alpha, settings.session_beta, sessions))
-    other = np.ceil(rng.lognormal(np.log(25), 1.2, sessions))
+def _lengths(settings: Settings, sessions: int) -> dict[str, np.ndarray]:
+    """How many artworks each session shows, at least one: the quantiles of two distributions, cut at LONGEST."""
+    shares = (np.arange(sessions) + 0.5) / sessions
+    longer = shown_probabilities(0, LONGEST, settings.session_alpha, settings.session_beta)  # P(length > 1, 2, ...)
+    prior = 1 + np.searchsorted(-longer, shares - 1.0)
+    other = np.ceil(25 * np.exp(1.2 * ndtri(shares)))
     return {"prior": np.minimum(prior, LONGEST), "lognormal": np.minimum(other, LONGEST)}
 
 
