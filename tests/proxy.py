@@ -5,6 +5,7 @@
         proxy.cut()         # every connection is reset; new ones still get through
         proxy.refuse()      # new connections are refused as well
         proxy.stall()       # a black hole: connections stay open, what is sent is swallowed and never answered
+        proxy.forget()      # as a stall does with lines that lose something, but at once and for old lines only
         proxy.restore()     # everything gets through again
 
 It is no model of TCP: a line that lost bytes in a stall stays a black hole for ever, as behind a firewall that forgot
@@ -87,6 +88,10 @@ class Proxy:
         """Swallow whatever is sent from now on, over old connections and new ones."""
         self._stalled = True
 
+    def forget(self) -> None:
+        """Make a black hole of every line there is; new ones get through."""
+        self._do(self._forget())
+
     def restore(self) -> None:
         """Let everything through again, except over lines that lost something."""
         self._stalled = False
@@ -123,6 +128,11 @@ class Proxy:
         """Reset every line."""
         for line in list(self._lines):
             line.close(reset=True)
+
+    async def _forget(self) -> None:
+        """Give every line up without a word."""
+        for line in self._lines:
+            line.lost = True
 
     async def _refuse(self) -> None:
         """Close the port, then every line."""

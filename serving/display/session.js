@@ -92,6 +92,11 @@ export class Session {
     return Math.min((this.coverage.seen + this.drawn - this.drawnWhenMeasured) / this.coverage.eligible, 1);
   }
 
+  /** Whether the wall waits and nothing is on its way. */
+  get isStarving() {
+    return this.hungry && this.ready.length + this.claims.length === 0;
+  }
+
   /** Whether there is nothing to show and the service said so. */
   get isEmpty() {
     return this.stock?.nothing && this.queue.length + this.claims.length + this.ready.length === 0;
@@ -121,7 +126,7 @@ export class Session {
   }
 
   async ask() {
-    if (this.queue.length === 0 && !this.hungry && this.depth <= 1 && this.stock) return; // without prefetch: at the tick
+    if (this.depth <= 1 && this.stock && !this.isStarving) return; // without prefetching: not before the tick
     const { connection } = navigator;
     const body = {
       session_id: this.id,

@@ -52,7 +52,7 @@ export class Wire {
   beacon(path, body) {
     const url = new URL(path, this.base);
     if (this.token) url.searchParams.set("token", this.token); // a beacon carries no headers
-    return true;
+    return navigator.sendBeacon(url, new Blob([JSON.stringify(body)], { type: "application/json" }));
   }
 
   fetch(method, path, body, keepalive) {

@@ -23,7 +23,7 @@ from tests.service import Service
 
 ROWS = 200
 WRITERS = 8
-SECONDS = 3.0
+SECONDS = 2.5
 USERS = 500  # on either side; each can see the pool once
 INSERT = """
 INSERT INTO public.user_art_impressions (user_id, artwork_id)

@@ -22,7 +22,7 @@ from tests.benchmarks.world import Gallery, gallery
 from tests.service import REPOSITORY, Service, free_port
 
 CROWDS = (16, 64)
-SECONDS = 2.5
+SECONDS = 2.0
 START_SECONDS = 30.0
 NAMES = {
     "empty": "stock BentoML, empty handler",

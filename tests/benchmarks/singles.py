@@ -13,7 +13,7 @@ from tests.benchmarks.world import add_users, gallery
 from tests.service import Service
 
 CONNECTIONS = 64
-SECONDS = 3.0
+SECONDS = 2.5
 USERS = 200
 
 

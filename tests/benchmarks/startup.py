@@ -14,7 +14,7 @@ from tests.benchmarks.world import Gallery, gallery, make_model, show_model
 from tests.service import APPLICATION, Service
 
 WATCHERS = 4
-SECONDS = 6.0
+SECONDS = 5.0
 SWAP_EVERY = 1.2  # workers look once a second
 PROBE = "/v1/nothing"  # the lightest answer there is: it waits for the event loop alone
 NOT_FOUND = 404

@@ -27,16 +27,16 @@ ENVIRONMENT = {
 OpenScreen = Callable[..., Screen]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One Chromium for the session."""
+    """One Chromium for the module: its event loop must not go on under other tests."""
     if find_browser() is None:
         pytest.skip(HOW_TO_INSTALL)
     with chromium() as started:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def displayed(cluster: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service with a pool of `ARTWORKS`, half of them with DNA of their own."""
     name = f"vernissage_test_{uuid.uuid4().hex[:12]}"

@@ -15,14 +15,14 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeVar
 from urllib.parse import urlencode
 
 import aiohttp
 
-from tests.browser.screens import mint
+from tests.browser.screens import JOURNALS, mint
 from tests.service import Service
 
 NAMES = ("firefox-esr", "firefox")
@@ -53,16 +53,21 @@ class Firefox:
         self.ask("browsingContext.navigate", context=window, url=url, wait="complete")
         return window
 
-    def draws_of(self, window: str, count: int, seconds: float = 60.0) -> list[dict[str, Any]]:
-        """What the page noted, as soon as it is so many draws. Raises RuntimeError when that takes too long."""
+    def wait_for_draws(self, window: str, count: int, seconds: float = 60.0) -> None:
+        """Until the page has drawn so many artworks. Raises RuntimeError when that takes too long."""
         end = time.monotonic() + seconds
-        while True:
-            draws: list[dict[str, Any]] = self._value(window, "JSON.stringify(window.__draws ?? [])")
-            if len(draws) >= count:
-                return draws
+        while (drawn := self._value(window, "String(window.__draws?.length ?? 0)")) < count:
             if time.monotonic() > end:
-                raise RuntimeError(f"{len(draws)} of {count} draws after {seconds:g} s")
+                raise RuntimeError(f"{drawn} of {count} draws after {seconds:g} s")
             time.sleep(0.2)
+
+    def journals(self, windows: Sequence[str], service: Service) -> list[dict[str, Any]]:
+        """Leave the display in all windows, and return the records of all draws that the storage holds."""
+        for window in windows:
+            url = f"{service.url}/display/icon.svg"  # of the same origin, and no display
+            self.ask("browsingContext.navigate", context=window, url=url, wait="complete")
+        found: list[dict[str, Any]] = self._value(windows[0], f"JSON.stringify(({JOURNALS})())")
+        return found
 
     def picture(self, window: str, path: Path) -> None:
         """Keep what a window shows."""

@@ -103,13 +103,14 @@ class Screen:
         """Until the condition holds. Raises AssertionError naming what was waited for."""
         end = time.monotonic() + seconds
         while not _holds(condition):
-            state = f"{self.state()!r}, {self.complaints[-3:]}"
-            assert time.monotonic() < end, f"no {what} within {seconds:g} s; the page says {state}"
+            if time.monotonic() > end:
+                told = f"{self.state()!r}, {self.complaints[-3:]}"
+                raise AssertionError(f"no {what} within {seconds:g} s; the page says {told}")
             self.page.wait_for_timeout(50)
 
     def state(self) -> str:
         """What the page says of itself."""
-        return self.page.inner_text("#state")
+        return str(self.page.evaluate("document.getElementById('state')?.textContent ?? ''"))
 
     def press(self, key: str) -> None:
         """Press a key."""

@@ -78,13 +78,15 @@ def test_a_reload_takes_the_leases_and_the_claims_along(screen: OpenScreen, host
 def test_a_duplicated_tab_gets_a_session_of_its_own(screen: OpenScreen, host: Host) -> None:
     """A copy of a tab's storage does not make it the same tab: the original keeps its leases."""
     original = screen(seconds=60).open()
+    before = _sessions(host, original.user)
     copy = screen(seconds=60)
     copy.page.add_init_script(storage_of(original.page))
     copy.open()
+    after = _sessions(host, original.user)
+    assert len(after) == 2
+    assert {session: after[session] for session in before} == before
     original.press("s")
     original.wait_for_draws(2)
-    assert len(_sessions(host, original.user)) == 2
-    assert all(_sessions(host, original.user).values())
     assert judge(host.connection, original.user, journals(copy.page)).is_clean
 
 
@@ -244,10 +246,11 @@ def test_paintings_of_artworks_without_dna_differ(screen: OpenScreen) -> None:
 
 
 def _sessions(host: Host, user: str) -> dict[str, list[str]]:
-    """What each session of a user holds, by session id."""
+    """What each session of a user holds, in order of offering, by session id."""
     rows = host.connection.execute(
-        "SELECT s.session_id, ARRAY(SELECT k.artwork_id FROM unnest(s.held) AS h (artwork_key)"
-        " JOIN vernissage.artwork_keys AS k USING (artwork_key)) FROM vernissage.sessions AS s WHERE user_id = %s",
+        "SELECT s.session_id, ARRAY(SELECT k.artwork_id FROM unnest(s.held) WITH ORDINALITY AS h (artwork_key, place)"
+        " JOIN vernissage.artwork_keys AS k USING (artwork_key) ORDER BY h.place)"
+        " FROM vernissage.sessions AS s WHERE user_id = %s",
         (user,),
     )
     return dict(rows.fetchall())

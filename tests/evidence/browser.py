@@ -308,12 +308,13 @@ def in_firefox(theatre: Theatre) -> Figures:
         if fox is None:
             return {"state": "absent"}
         windows = [fox.open(theatre.service, user, seconds=0.4) for _ in range(2)]
-        draws = [fox.draws_of(window, 15) for window in windows]
-        slow = fox.open(theatre.service, user, seconds=60)
-        draws.append(fox.draws_of(slow, 1))
+        for window in windows:
+            fox.wait_for_draws(window, 15)
+        windows.append(fox.open(theatre.service, user, seconds=60))
+        fox.wait_for_draws(windows[-1], 1)
         time.sleep(2)  # until its words have arrived
-        fox.picture(slow, theatre.pictures / "firefox.png")
-        found = judge(theatre.connection, user, [draw for part in draws for draw in part])
+        fox.picture(windows[-1], theatre.pictures / "firefox.png")
+        found = judge(theatre.connection, user, fox.journals(windows, theatre.service))
         return asdict(found) | {"events": dict(found.events), "version": fox.version}
 
 

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -102,18 +103,22 @@ def test_a_database_away_for_five_seconds_costs_nobody_anything_acknowledged(
     assert found.broken_connections == 0
 
 
-def test_a_database_without_our_schema_is_waited_for(cluster: str, tmp_path: Path) -> None:
-    """A worker whose database is still to be migrated says so, and is ready once that has been done."""
+@pytest.mark.parametrize("hosted", [False, True])
+def test_a_database_without_our_schema_is_waited_for(cluster: str, tmp_path: Path, hosted: bool) -> None:
+    """Quite empty, or with the host's tables alone: a worker says what it lacks, and is ready once it is there."""
     name = f"vernissage_empty_{uuid.uuid4().hex[:12]}"
     url = with_database(cluster, name)
 
     async def scene() -> None:
+        if hosted:
+            with connect(url) as connection:
+                connection.execute(resources.files("features").joinpath("sql/host_tables.sql").read_text("utf-8"))
         worker = Worker(Settings(home=str(tmp_path)), url)
         await worker.start()
         with pytest.raises(DatabaseUnavailableError):
             _ = worker.parts
         with connect(url) as connection:
-            migrate(connection, standalone=True)
+            migrate(connection, standalone=not hosted)
         assert worker._preparing is not None
         await asyncio.wait_for(worker._preparing, RECOVERY_SECONDS)
         assert worker.ready
