@@ -9,7 +9,6 @@ import asyncio
 import base64
 import contextlib
 import json
-import re
 import shutil
 import subprocess
 import tempfile
@@ -17,7 +16,7 @@ import threading
 import time
 from collections.abc import Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import aiohttp
@@ -112,9 +111,9 @@ def firefox() -> Iterator[Firefox | None]:
         return
     with tempfile.TemporaryDirectory(prefix="firefox-", ignore_cleanup_errors=True) as profile:
         command = [path, "--headless", "--no-remote", "--profile", profile, "--remote-debugging-port", "0"]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             try:
-                fox = Firefox(_endpoint(process.stderr))
+                fox = Firefox(_endpoint(Path(profile)))
                 with contextlib.closing(fox):
                     yield fox
             finally:
@@ -131,9 +130,12 @@ async def _connect(session: aiohttp.ClientSession, url: str) -> aiohttp.ClientWe
     return await session.ws_connect(url, max_msg_size=0)
 
 
-def _endpoint(log: IO[str] | None) -> str:
-    """Where the browser says that it listens."""
-    for line in log or ():
-        if found := re.search(r"ws://\S+", line):
-            return f"{found[0].rstrip('/')}/session"
-    raise RuntimeError("Firefox did not start")
+def _endpoint(profile: Path) -> str:
+    """Where the browser of a profile listens: it writes host and port into a file."""
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        with contextlib.suppress(FileNotFoundError, json.JSONDecodeError):
+            told = json.loads((profile / "WebDriverBiDiServer.json").read_text("utf-8"))
+            return f"ws://{told['ws_host']}:{told['ws_port']}/session"
+        time.sleep(0.1)
+    raise RuntimeError(f"Firefox did not start within {START_SECONDS:g} s")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import shutil
 import subprocess
 import tempfile
@@ -17,7 +16,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import IO, Any
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import psycopg
@@ -51,10 +51,10 @@ def chromium() -> Iterator[Browser]:
         raise RuntimeError(HOW_TO_INSTALL)
     with tempfile.TemporaryDirectory(prefix="screens-", ignore_cleanup_errors=True) as profile:
         command = [path, *FLAGS, "--remote-debugging-port=0", f"--user-data-dir={profile}", "about:blank"]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             try:
                 with sync_playwright() as playwright:
-                    yield playwright.chromium.connect_over_cdp(_endpoint(process.stderr), no_defaults=True)
+                    yield playwright.chromium.connect_over_cdp(_endpoint(Path(profile)), no_defaults=True)
             finally:
                 process.terminate()
 
@@ -221,15 +221,15 @@ def _holds(condition: Callable[[], object]) -> bool:
         return False
 
 
-def _endpoint(log: IO[str] | None) -> str:
-    """Where the browser says that it can be debugged."""
+def _endpoint(profile: Path) -> str:
+    """Where the browser of a profile can be debugged: it writes port and path into a file."""
     end = time.monotonic() + START_SECONDS
-    for line in log or ():
-        if found := re.search(r"ws://\S+", line):
-            return found[0]
-        if time.monotonic() > end:
-            break
-    raise RuntimeError("Chromium did not start")
+    while time.monotonic() < end:
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            port, path = (profile / "DevToolsActivePort").read_text("utf-8").split()
+            return f"ws://127.0.0.1:{port}{path}"
+        time.sleep(0.05)
+    raise RuntimeError(f"Chromium did not start within {START_SECONDS:g} s")
 
 
 def storage_of(page: Page) -> str:

@@ -143,6 +143,13 @@ class TestRefused:
         item = items_of(service, user, "tab", 1)[0]
         assert_lost(send(service, claim_of(user, "tab", item | {"lease_id": str(uuid.uuid4())})))
 
+    def test_the_lease_of_another_list_of_its_own(self, service: Service, host: Host, user: str) -> None:
+        """Both artworks are held, each by its own list."""
+        host.fill(service, 4)
+        first = items_of(service, user, "tab", 1)[0]
+        second = items_of(service, user, "tab", 2)[1]
+        assert_lost(send(service, claim_of(user, "tab", second | {"lease_id": first["lease_id"]})))
+
     def test_an_artwork_that_is_not_on_the_list_or_nowhere(self, service: Service, host: Host, user: str) -> None:
         """A lease is of the artworks on it."""
         pool = host.fill(service, 6)

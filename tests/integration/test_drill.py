@@ -16,11 +16,11 @@ QUICK = Drill(
 )
 
 
-@pytest.fixture
-def workers(database_url: str, tmp_path: Path) -> Iterator[Service]:
-    """A service of two worker processes with short leases, on a pool of its own."""
-    prepare(database_url, QUICK)
-    with Service(database_url, tmp_path / "home", workers=2, environment=LEASES) as started:
+@pytest.fixture(scope="module")
+def workers(module_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service of two worker processes with short leases, on a pool that is enough for both drills."""
+    prepare(module_database, dataclasses.replace(QUICK, displays=2 * QUICK.displays))
+    with Service(module_database, tmp_path_factory.mktemp("drill"), workers=2, environment=LEASES) as started:
         yield started
 
 

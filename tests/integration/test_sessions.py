@@ -225,6 +225,20 @@ class TestReload:
         assert set(ids(items_of(service, user, "other", 4))) == set(ids(held))
         assert service.next(user, "new", limit=4, supersedes="old")["reason"] == "all_leased"
 
+    def test_expired_leases_do_not_pass_over_to_a_session_that_is_live_already(
+        self, service: Service, host: Host, user: str
+    ) -> None:
+        """What another tab was offered since stays that tab's."""
+        host.fill(service, 4)
+        old = items_of(service, user, "old", 4)
+        expire(host, user, "old")
+        others = items_of(service, user, "other", 2)
+        items_of(service, user, "new", 1)
+        assert len(service.next(user, "new", limit=4, supersedes="old")["items"]) == 2
+        for item in old:
+            if item["artwork_id"] in ids(others):
+                assert_lost(send(service, claim_of(user, "new", item)))
+
     @pytest.mark.parametrize("named", ["tab", "never-was", ""])
     def test_naming_oneself_or_nobody_changes_nothing(
         self, service: Service, host: Host, user: str, named: str

@@ -55,7 +55,7 @@ class TestUse:
         host.add_user(user)
         headers = {"Authorization": f"Bearer {mint(service, user)}"}
         with httpx.Client(base_url=service.url, headers=headers, timeout=30) as browser:
-            asked = {"session_id": "tab", "limit": 3}
+            asked: dict[str, str | int] = {"session_id": "tab", "limit": 3}
             items = browser.get(f"/v1/users/{user}/next", params=asked).raise_for_status().json()["items"]
             browser.post(f"/v1/users/{user}/prefetch", json={"session_id": "tab"}).raise_for_status()
             browser.post("/v1/claims", json=claim_of(user, "tab", items[0])).raise_for_status()
