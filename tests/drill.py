@@ -38,11 +38,11 @@ from tests.service import Service
 
 #: Lease times that make a sleep of a few seconds a long one.
 LEASES = {
-    "VERNISSAGE_LEASE_FIRST_SECONDS": "1.5",
-    "VERNISSAGE_LEASE_GRACE_SECONDS": "1.5",
+    "VERNISSAGE_LEASE_FIRST_SECONDS": "2",
+    "VERNISSAGE_LEASE_GRACE_SECONDS": "2",
     "VERNISSAGE_SECONDS_PER_ARTWORK": "0.01",
 }
-LONGEST_LEASE = 1.5 + 1.5 * 0.01 * 50  # seconds: grace + stretch x seconds_per_artwork x the deepest list
+LONGEST_LEASE = 2 + 1.5 * 0.01 * 50  # seconds: grace + stretch x seconds_per_artwork x the deepest list
 CLAIMS = 20  # at most, in one request
 ATTEMPTS = 200  # then a request is given up, which fails the drill
 GONE = 409
@@ -85,7 +85,7 @@ class Drill:
     kill_seconds: float = 20.0  # between two kills of a worker process
     cut_seconds: float = 2.0  # between two cuts of database connections
     crash_seconds: float = 0.5  # between two tabs that vanish
-    most_seconds: float = 1_200.0
+    most_seconds: float = 3_600.0
     seed: int = 1
 
     @property

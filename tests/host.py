@@ -15,7 +15,7 @@ from psycopg import sql
 from tests.service import Service
 
 FIRST_CREATED = datetime(2025, 1, 1, tzinfo=UTC).replace(tzinfo=None)  # the host's stamps have no zone
-WAIT_SECONDS = 15.0
+WAIT_SECONDS = 30.0
 
 
 class Host:

@@ -21,7 +21,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 
-from tests.browser.screens import JOURNALS, mint
+from tests.browser.screens import JOURNALS, end, mint
 from tests.service import Service
 
 NAMES = ("firefox-esr", "firefox")
@@ -111,13 +111,12 @@ def firefox() -> Iterator[Firefox | None]:
         return
     with tempfile.TemporaryDirectory(prefix="firefox-", ignore_cleanup_errors=True) as profile:
         command = [path, "--headless", "--no-remote", "--profile", profile, "--remote-debugging-port", "0"]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            try:
-                fox = Firefox(_endpoint(Path(profile)))
-                with contextlib.closing(fox):
-                    yield fox
-            finally:
-                process.terminate()
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            with contextlib.closing(Firefox(_endpoint(Path(profile)))) as fox:
+                yield fox
+        finally:
+            end(process)
 
 
 async def _session() -> aiohttp.ClientSession:

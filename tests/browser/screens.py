@@ -32,7 +32,7 @@ FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-START_SECONDS = 30.0
+START_SECONDS, END_SECONDS = 30.0, 10.0
 SMALL = {"width": 800, "height": 500}
 JOURNALS = """() => Object.keys(localStorage).filter((key) => key.includes("/journal/"))
     .flatMap((key) => JSON.parse(localStorage.getItem(key)))"""
@@ -51,12 +51,22 @@ def chromium() -> Iterator[Browser]:
         raise RuntimeError(HOW_TO_INSTALL)
     with tempfile.TemporaryDirectory(prefix="screens-", ignore_cleanup_errors=True) as profile:
         command = [path, *FLAGS, "--remote-debugging-port=0", f"--user-data-dir={profile}", "about:blank"]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with sync_playwright() as playwright:
             try:
-                with sync_playwright() as playwright:
-                    yield playwright.chromium.connect_over_cdp(_endpoint(Path(profile)), no_defaults=True)
-            finally:
-                process.terminate()
+                yield playwright.chromium.connect_over_cdp(_endpoint(Path(profile)), no_defaults=True)
+            finally:  # before Playwright, which would wait for a browser that hangs
+                end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a browser, whatever state it is in."""
+    process.terminate()
+    try:
+        process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def fresh_context(browser: Browser, **options: Any) -> BrowserContext:
