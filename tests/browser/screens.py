@@ -12,6 +12,7 @@ import json
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -32,7 +33,7 @@ FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-START_SECONDS, END_SECONDS = 30.0, 10.0
+START_SECONDS, END_SECONDS, MOST_SECONDS = 30.0, 10.0, 480.0
 SMALL = {"width": 800, "height": 500}
 JOURNALS = """() => Object.keys(localStorage).filter((key) => key.includes("/journal/"))
     .flatMap((key) => JSON.parse(localStorage.getItem(key)))"""
@@ -52,10 +53,13 @@ def chromium() -> Iterator[Browser]:
     with tempfile.TemporaryDirectory(prefix="screens-", ignore_cleanup_errors=True) as profile:
         command = [path, *FLAGS, "--remote-debugging-port=0", f"--user-data-dir={profile}", "about:blank"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        guard = threading.Timer(MOST_SECONDS, process.kill)  # so that what hangs fails, and does not hang for ever
+        guard.start()
         with sync_playwright() as playwright:
             try:
                 yield playwright.chromium.connect_over_cdp(_endpoint(Path(profile)), no_defaults=True)
             finally:  # before Playwright, which would wait for a browser that hangs
+                guard.cancel()
                 end(process)
 
 

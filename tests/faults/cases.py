@@ -242,6 +242,7 @@ def corrupt_bundles(database_url: str, home: Path) -> Report:
             load_seconds=max(loads),
             refusals=refusals(service),
             lines=refusal_lines(service),
+            workers=service.started_workers(),
         )
 
 

@@ -91,6 +91,7 @@ def test_a_sleeping_ranker_costs_little_more_than_its_deadline(ranked: Service, 
 def test_corrupt_bundles_are_refused_and_what_serves_goes_on(pool_url: str, folder: Path) -> None:
     """Each damage is refused once, at the start and later; then a good bundle is loaded without a failed request."""
     found = cases.corrupt_bundles(pool_url, folder / "corrupt")
+    assert found.facts["workers"] == 1
     assert found.failures == 0
     assert found.seen_offered == found.drawn_twice == found.lost == 0
     assert found.facts["at_start"] == found.facts["refused"] == "refused"
