@@ -122,7 +122,7 @@ async def refresh(catalogue: Catalogue, pool: AsyncConnectionPool, host: Host) -
     for start in range(0, len(unknown), LOAD_BATCH):
         rows = await _read_rows(pool, host, unknown[start : start + LOAD_BATCH])
         catalogue = await asyncio.to_thread(append, catalogue, rows)
-    return dataclasses.replace(catalogue, active=_active(catalogue, keys), counts=counts)
+    return dataclasses.replace(catalogue, active=activated(catalogue, keys), counts=counts)
 
 
 def unpack_keys(packed: bytes | None) -> NDArray[np.int32]:
@@ -171,9 +171,14 @@ def read_style_preferences(text: str | None) -> list[str]:
     return [style for style in styles if isinstance(style, str)] if isinstance(styles, list) else []
 
 
+def catalogue_query(host: Host) -> str:
+    """The query of the rows that `append` takes, by artwork keys."""
+    return query("catalogue_rows", columns=host.select("art_sessions", _COLUMNS, "a"))
+
+
 async def _read_rows(pool: AsyncConnectionPool, host: Host, keys: NDArray[np.int32]) -> list[dict[str, Any]]:
     """The database's rows of ``keys``."""
-    text = query("catalogue_rows", columns=host.select("art_sessions", _COLUMNS, "a"))
+    text = catalogue_query(host)
     async with transaction(pool) as connection, connection.cursor(row_factory=dict_row, binary=True) as cursor:
         await cursor.execute(text, {"keys": keys.tolist()})
         return await cursor.fetchall()
@@ -186,7 +191,7 @@ def _unknown(catalogue: Catalogue, keys: NDArray[np.int32]) -> NDArray[np.bool_]
     return ~known[keys]
 
 
-def _active(catalogue: Catalogue, keys: NDArray[np.int32]) -> NDArray[np.bool_]:
+def activated(catalogue: Catalogue, keys: NDArray[np.int32]) -> NDArray[np.bool_]:
     """The active mask when exactly ``keys`` are active; an image's later rows never are."""
     listed = np.zeros(len(catalogue.row_of_key), dtype=bool)
     listed[keys[keys < len(listed)]] = True

@@ -67,7 +67,11 @@ class PoolNotEmptyError(VernissageError):
 
 
 class TooLittleDataError(VernissageError):
-    """Too little data to train {model}: {users} users with {interactions} signals; {min_users} users are needed."""
+    """Too little to train {model}: {users} users, {interactions} signals; {min_users} users with likes are needed."""
+
+
+class TooManyArtworksError(VernissageError):
+    """Too many artworks to train {model}: {artworks}; it inverts a dense matrix and takes {most} at most."""
 
 
 class TrackingError(VernissageError):

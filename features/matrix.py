@@ -33,6 +33,13 @@ def to_matrix(frame: pl.DataFrame) -> Interactions:
     return Interactions(matrix, user_ids, artwork_ids)
 
 
+def inverse_root(degrees: NDArray[np.floating]) -> NDArray[np.float64]:
+    """1 / sqrt(degree), and 0 where the degree is 0: one side of the symmetric normalisation of a matrix."""
+    roots = np.zeros(len(degrees), dtype=np.float64)
+    roots[degrees > 0] = 1.0 / np.sqrt(degrees[degrees > 0], dtype=np.float64)
+    return roots
+
+
 def _number(ids: pl.Series) -> tuple[NDArray[np.str_], NDArray[np.int32]]:
     """The distinct ids in order, and the place of each id among them."""
     distinct = ids.unique().sort()

@@ -19,22 +19,45 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
+from features import content
 from features.errors import BadBundleError
 
 MANIFEST = "manifest.json"
 ARRAYS = "arrays.npz"
 FORMAT = 1
+Kind = Literal["factors", "items", "content", "blend"]
+FoldIn = Literal["nonnegative", "regularised", "linear", "constant", "none"]
+SHARED = ("artwork_ids", "prior")
+CONTENT = content.LENGTH
+FOLD_IN_ARRAYS: dict[FoldIn, tuple[str, ...]] = {
+    "nonnegative": ("projection", "gram"),
+    "regularised": ("gram", "ridge"),
+    "linear": ("projection",),
+    "constant": (),
+    "none": (),
+}
+FOLD_IN_NAMES = {"nonnegative": "non-negative"} | {name: name for name in ("regularised", "linear", "constant", "none")}
 PROBE_TOLERANCE = 1e-4  # float32 sums differ between BLAS builds by less
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """One ranker of a bundle; its arrays are called "<name>/<array>", or plainly "<array>" without a name."""
+
+    name: str
+    kind: Literal["factors", "items", "content"]
+    fold_in: FoldIn
+    weight: float = 1.0
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What a bundle says of itself."""
 
     format: int = FORMAT
-    kind: Literal["factors", "content"]
-    model: str  # "nmf", "popularity", "content"
+    kind: Kind
+    model: str  # "nmf", "als", "blend", "content"
     version: str
-    fold_in: Literal["nonnegative", "constant", "none"]
+    fold_in: FoldIn
+    parts: tuple[Part, ...] = ()  # of a blend
     created_at: str  # ISO 8601, UTC
     snapshot: str  # sha256 of the data it was trained on
     half_life_days: float
@@ -55,6 +78,15 @@ class Bundle:
     def label(self) -> str:
         """How answers and logs name it: model and version."""
         return f"{self.manifest.model}:{self.manifest.version}"
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What it is made of: the parts of a blend, else the one that it is itself."""
+        return parts_of(self.manifest)
+
+    def arrays_of(self, part: Part) -> dict[str, np.ndarray]:
+        """The arrays that the ranker of this part reads, the shared ones among them."""
+        return arrays_of(self.arrays, part)
 
 
 def save(folder: Path, manifest: Manifest, arrays: Mapping[str, np.ndarray]) -> Bundle:
@@ -105,26 +137,72 @@ def _read_npz(folder: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
+def parts_of(manifest: Manifest) -> tuple[Part, ...]:
+    """The parts of a blend, else the one that the bundle is itself."""
+    if manifest.kind == "blend":
+        return manifest.parts
+    return (Part(name="", kind=manifest.kind, fold_in=manifest.fold_in),)
+
+
+def arrays_of(arrays: Mapping[str, np.ndarray], part: Part) -> dict[str, np.ndarray]:
+    """A part's own arrays by their plain names, and the shared ones."""
+    shared = {name: arrays[name] for name in SHARED if name in arrays}
+    prefix = f"{part.name}/" if part.name else ""
+    return shared | {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
 def _check_arrays(folder: Path, manifest: Manifest, arrays: Mapping[str, np.ndarray]) -> None:
-    """Shapes, types and finiteness of what the ranker of this kind reads."""
+    """Shapes, types and finiteness of what the rankers of this bundle read."""
+    if manifest.kind == "blend" and not manifest.parts:
+        raise BadBundleError(path=folder, reason="a blend must name its parts")
     if manifest.kind == "content":
         return
-    for name in ("artwork_ids", "factors", "prior"):
+    for name in SHARED:
         if name not in arrays:
             raise BadBundleError(path=folder, reason=f"the array {name} is missing")
     count = arrays["artwork_ids"].size
     if arrays["artwork_ids"].shape != (count,) or count == 0 or len(np.unique(arrays["artwork_ids"])) != count:
         raise BadBundleError(path=folder, reason="artwork_ids must be a row of distinct ids and not empty")
-    if manifest.fold_in == "nonnegative" and not {"projection", "gram"} <= set(arrays):
-        raise BadBundleError(path=folder, reason="a non-negative fold-in needs the arrays projection and gram")
-    width = arrays["factors"].shape[-1] if arrays["factors"].ndim else 0
-    shapes = {"factors": (count, width), "prior": (count,), "projection": (count, width), "gram": (width, width)}
-    for name, shape in shapes.items():
-        if name in arrays and arrays[name].shape != shape:
-            raise BadBundleError(path=folder, reason=f"{name} has the shape {arrays[name].shape}, not {shape}")
+    for part in parts_of(manifest):
+        if reason := _wrong_in(part, arrays_of(arrays, part), count):
+            raise BadBundleError(path=folder, reason=reason)
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise BadBundleError(path=folder, reason=f"{name} holds NaN or infinity")
+
+
+def _wrong_in(part: Part, arrays: Mapping[str, np.ndarray], count: int) -> str:
+    """What is missing or of a wrong shape among a part's arrays; empty when it can score ``count`` artworks."""
+    wanted = {"factors": ("factors",), "items": ("indptr", "indices", "values"), "content": ()}[part.kind]
+    for name in wanted:
+        if name not in arrays:
+            return f"the array {name} is missing"
+    if not set(FOLD_IN_ARRAYS[part.fold_in]) <= set(arrays):
+        return f"a {FOLD_IN_NAMES[part.fold_in]} fold-in needs the arrays {' and '.join(FOLD_IN_ARRAYS[part.fold_in])}"
+    factors = arrays.get("factors", np.zeros((count, 0)))
+    width = factors.shape[-1] if factors.ndim else 0
+    stored = arrays.get("indices", np.zeros(0)).size
+    shapes = {
+        "factors": (count, width), "prior": (count,), "projection": (count, width), "gram": (width, width),
+        "offset": (count,), "content_map": (CONTENT + 1, width), "ridge": (3,),
+        "indptr": (count + 1,), "indices": (stored,), "values": (stored,),
+    }  # fmt: skip
+    for name, shape in shapes.items():
+        if name in arrays and arrays[name].shape != shape:
+            return f"{name} has the shape {arrays[name].shape}, not {shape}"
+    return _wrong_neighbours(arrays, count) if part.kind == "items" else ""
+
+
+def _wrong_neighbours(arrays: Mapping[str, np.ndarray], count: int) -> str:
+    """What is wrong with the rows of a sparse matrix (count, count); scipy would crash on what this refuses."""
+    indptr, indices = arrays["indptr"], arrays["indices"]
+    if indptr.dtype.kind != "i" or indices.dtype.kind != "i":
+        return "indptr and indices must be whole numbers"
+    if indptr[0] != 0 or indptr[-1] != len(indices) or (np.diff(indptr) < 0).any():
+        return "indptr must rise from 0 to the number of indices"
+    if len(indices) and not (int(indices.min()) >= 0 and int(indices.max()) < count):
+        return f"indices must be within 0 and {count - 1}"
+    return ""
 
 
 def _write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -24,7 +24,8 @@ from features.identifiers import new_id
 from features.settings import Settings
 from features.tiers import Tier, tier_of
 from serving import telemetry
-from serving.recommend import Answer, Ask, Recommender
+from serving.ranking import Ask
+from serving.recommend import Answer, Recommender
 
 LEAST = 2  # artworks that the client takes as an answer; with fewer it is to wait
 

@@ -13,12 +13,10 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from features import catalogue as pool_snapshot
-from features.arrays import Rows
 from features.catalogue import Catalogue
 from features.database import query, transaction
 from features.errors import BadBundleError, VernissageError
@@ -26,20 +24,10 @@ from features.host import Host
 from features.settings import Settings
 from serving import bundle as bundles
 from serving import telemetry
-from serving.bundle import Bundle
 from serving.erasure import erase_departed
-from serving.rankers import FactorRanker, make_factor_ranker
+from serving.model import Model, make_model
 
 CHAMPION = "champion"
-
-
-@dataclass(frozen=True)
-class Model:
-    """A live bundle, its ranker (None for a content bundle) and the ranker's row of each catalogue row."""
-
-    bundle: Bundle
-    ranker: FactorRanker | None
-    rows: Rows
 
 
 @dataclass(frozen=True)
@@ -125,18 +113,18 @@ class Live:
     async def _load(self, folder: Path, digest: str, version: str, moved_at: datetime) -> None:
         """Load and check in a thread, then swap one reference; a broken one is refused, and looked at again later."""
         try:
-            bundle, ranker = await asyncio.to_thread(_load_ranker, folder, digest)
+            model = await asyncio.to_thread(_load_model, folder, digest)
         except BadBundleError as error:
             if self._refused != digest:
                 self._refused, self._broken = digest, _refuse(version, str(error))
             return
         catalogue = self.view.catalogue
-        self.view = View(catalogue, _align(bundle, ranker, catalogue, None))
+        self.view = View(catalogue, model.aligned(catalogue.ids, catalogue.vectors))
         self.moved_at = moved_at
         self._digest, self._refused, self._broken = digest, "", None
         telemetry.BUNDLES.labels("loaded").inc()
         telemetry.MODEL_MOVED.set(moved_at.timestamp())
-        telemetry.get_logger().info("bundle loaded", model=bundle.label, digest=bundle.digest[:12])
+        telemetry.get_logger().info("bundle loaded", model=model.bundle.label, digest=digest[:12])
 
     def _note_refusal(self, version: str | None, reason: str | None, at: datetime | None) -> None:
         """Count and log each refusal by the watcher once; none in the row: it is over."""
@@ -148,7 +136,7 @@ class Live:
     def _show(self, catalogue: Catalogue, model: Model | None) -> None:
         """Swap in a new snapshot, with the model's rows extended to it."""
         if model is not None:
-            model = _align(model.bundle, model.ranker, catalogue, model.rows)
+            model = model.aligned(catalogue.ids, catalogue.vectors)
         self.view = View(catalogue, model)
 
     async def _repeat(self, name: str, step: Callable[[], Awaitable[None]], seconds: float) -> None:
@@ -176,17 +164,9 @@ def _refuse(version: str, reason: str) -> str:
     return f"version {version}: {reason}"
 
 
-def _load_ranker(folder: Path, digest: str) -> tuple[Bundle, FactorRanker | None]:
-    """The bundle and its ranker; the digest must be the one that was published."""
+def _load_model(folder: Path, digest: str) -> Model:
+    """The bundle, ready to score; the digest must be the one that was published."""
     bundle = bundles.load(folder)
     if bundle.digest != digest:
         raise BadBundleError(path=folder, reason="the manifest is not the one that was published")
-    return bundle, make_factor_ranker(bundle) if bundle.manifest.kind == "factors" else None
-
-
-def _align(bundle: Bundle, ranker: FactorRanker | None, catalogue: Catalogue, known: Rows | None) -> Model:
-    """The model with its row of each catalogue row; ``known`` are those found before (rows never move)."""
-    if ranker is None:
-        return Model(bundle, None, np.zeros(0, np.int32))
-    known = np.zeros(0, np.int32) if known is None else known
-    return Model(bundle, ranker, np.concatenate([known, ranker.rows_of(catalogue.ids[len(known) :])]))
+    return make_model(bundle)

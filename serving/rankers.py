@@ -7,27 +7,26 @@ NaN, never zero, and a user that it cannot score raises CannotScoreError.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.optimize import nnls
+from scipy.sparse import csr_array
 
 from features.arrays import Floats, Rows
 from features.errors import BadBundleError, CannotScoreError
-from serving.bundle import Bundle
+from serving.bundle import FoldIn
 
 #: As much as five artworks' worth of evidence that the user has no taste; 1 to 30 serve much the same.
 RIDGE = np.float32(5.0)
 
 
 class Ranker(Protocol):
-    """What the ladder needs of a model."""
-
-    def rows_of(self, artwork_ids: list[str]) -> Rows:
-        """Model rows of host ids, shape (n,); -1 where unknown."""
+    """What a model needs of its parts."""
 
     def score(self, signal_rows: Rows, weights: Floats, candidates: Rows) -> Floats:
         """Scores of ``candidates`` (model rows), shape (n,), higher is better; NaN where unknown."""
@@ -39,41 +38,95 @@ class FactorRanker:
 
     Fold-in "nonnegative" solves min_w>=0 w'Gw - 2b'w with G = gram (k, k) and b = sum of weight x projection row:
     the user step of non-negative matrix factorisation (Lee & Seung, NIPS 2000) solved exactly (Lawson & Hanson).
-    Fold-in "constant" is the user vector of ones: popularity.
+    "regularised" is the user step of alternating least squares for implicit feedback (Hu, Koren & Volinsky, ICDM
+    2008): (G + a sum |w| yy' + (r0 + r1 n) I) u = sum of (1 + aw) y over what was liked, for n signals and ridge =
+    (a, r0, r1); a dislike is a certain zero. "linear" sums weight x projection rows. "constant" is popularity.
+
+    Rows from n on are artworks without history whose factors come from their content (`with_cold`).
     """
 
-    bundle: Bundle
-    row_of: dict[str, int]
-    cholesky: NDArray[np.float64] | None
-
-    def rows_of(self, artwork_ids: list[str]) -> Rows:
-        """Model rows of host ids, shape (n,); -1 where unknown."""
-        get = self.row_of.get
-        return np.fromiter((get(artwork_id, -1) for artwork_id in artwork_ids), dtype=np.int32, count=len(artwork_ids))
+    fold_in: FoldIn
+    factors: Floats
+    prior: Floats
+    projection: Floats
+    solved: NDArray[np.float64]  # what the fold-in has ready: G's Cholesky factor, or G
+    ridge: tuple[float, float, float]
+    offset: Floats  # added to every score; the popularity that a model learnt apart
+    content_map: Floats | None  # (d + 1, k): content vector and a one to factors
 
     def score(self, signal_rows: Rows, weights: Floats, candidates: Rows) -> Floats:
         """Scores of ``candidates``; the prior's when the user has no positive signal in the model."""
-        known = candidates >= 0
-        rows = candidates[known]
         scores = np.full(len(candidates), np.nan, dtype=np.float32)
-        vector = self._user_vector(signal_rows, weights)
-        scores[known] = (
-            self.bundle.arrays["prior"][rows] if vector is None else self.bundle.arrays["factors"][rows] @ vector
-        )
+        vector = self.user_vector(signal_rows, weights)
+        known = (candidates >= 0) & (candidates < (len(self.prior) if vector is None else len(self.factors)))
+        rows = candidates[known]
+        scores[known] = self.prior[rows] if vector is None else self.factors[rows] @ vector + self.offset[rows]
         return scores
 
-    def _user_vector(self, signal_rows: Rows, weights: Floats) -> Floats | None:
+    def user_vector(self, signal_rows: Rows, weights: Floats) -> Floats | None:
         """The user's k numbers, or None when nothing positive is known of the user."""
-        if self.cholesky is None:
-            return np.ones(self.bundle.arrays["factors"].shape[1], dtype=np.float32)
-        useful = (signal_rows >= 0) & (weights > 0)
-        if not useful.any():
+        if self.fold_in == "constant":
+            return np.ones(self.factors.shape[1], dtype=np.float32)
+        useful = (signal_rows >= 0) & (signal_rows < len(self.prior))
+        rows, weights = signal_rows[useful], weights[useful]
+        if not (weights > 0).any():
             return None
-        pull = weights[useful].astype(np.float64) @ self.bundle.arrays["projection"][signal_rows[useful]]
-        vector, _ = nnls(self.cholesky.T, solve_triangular(self.cholesky, pull, lower=True))
-        if not vector.any():
-            return None
-        return np.asarray(vector, dtype=np.float32)
+        vector = self._fold_in(rows, weights)
+        return np.asarray(vector, dtype=np.float32) if vector.any() else None
+
+    def with_cold(self, vectors: Floats) -> FactorRanker:
+        """The ranker with further rows for artworks whose content vectors, shape (m, d), are known; NaN for zeros."""
+        mapped = np.full((len(vectors), self.factors.shape[1]), np.nan, dtype=np.float32)
+        told = vectors.any(axis=1)
+        if self.content_map is not None:
+            mapped[told] = vectors[told] @ self.content_map[:-1] + self.content_map[-1]
+        offset = np.concatenate([self.offset, np.full(len(vectors), self.offset.mean(), np.float32)])
+        return replace(self, factors=np.concatenate([self.factors, mapped]), offset=offset)
+
+    def _fold_in(self, rows: Rows, weights: Floats) -> NDArray[np.float64]:
+        """The user's vector, from signals that are in the model."""
+        if self.fold_in == "linear":
+            return np.asarray(weights.astype(np.float64) @ self.projection[rows])
+        if self.fold_in == "regularised":
+            return self._least_squares(rows, weights.astype(np.float64))
+        liked = weights > 0
+        pull = weights[liked].astype(np.float64) @ self.projection[rows[liked]]
+        return np.asarray(nnls(self.solved.T, solve_triangular(self.solved, pull, lower=True))[0])
+
+    def _least_squares(self, rows: Rows, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """One user's step of alternating least squares."""
+        certainty, base, each = self.ridge
+        known = self.factors[rows].astype(np.float64)
+        normal = self.solved + known.T @ (known * (certainty * np.abs(weights))[:, None])
+        normal[np.diag_indices_from(normal)] += base + each * len(rows)
+        pull = np.where(weights > 0, 1.0 + certainty * weights, 0.0) @ known
+        return np.asarray(cho_solve(cho_factor(normal, lower=True, check_finite=False), pull, check_finite=False))
+
+
+@dataclass(frozen=True)
+class ItemItemRanker:
+    """How alike artworks are, a sparse matrix (n, n): a score is the weighted sum of the rows of what was liked.
+
+    Item-based collaborative filtering (Sarwar et al., WWW 2001; Deshpande & Karypis, ACM TOIS 22(1), 2004).
+    """
+
+    similarity: csr_array
+    prior: Floats
+
+    def score(self, signal_rows: Rows, weights: Floats, candidates: Rows) -> Floats:
+        """Scores of ``candidates``; the prior's when the user has no positive signal in the model."""
+        count = len(self.prior)
+        useful = (signal_rows >= 0) & (signal_rows < count)
+        liked = (weights[useful] > 0).any()
+        every = weights[useful] @ self.similarity[signal_rows[useful]] if liked else self.prior
+        scores = np.full(len(candidates), np.nan, dtype=np.float32)
+        known = (candidates >= 0) & (candidates < count)
+        scores[known] = every[candidates[known]]
+        return scores
+
+    def with_cold(self, vectors: Floats) -> ItemItemRanker:  # noqa: ARG002 - nobody is alike to what nobody saw
+        """Itself: artworks without history stay unknown."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -97,15 +150,34 @@ class ContentRanker:
         return np.asarray(self.vectors[candidates] @ taste, dtype=np.float32)
 
 
-def make_factor_ranker(bundle: Bundle) -> FactorRanker:
-    """The ranker of a bundle of kind "factors". Raises BadBundleError when its gram matrix is not one."""
-    ids = bundle.arrays["artwork_ids"]
-    gram = bundle.arrays.get("gram")
+def make_factor_ranker(fold_in: FoldIn, arrays: Mapping[str, np.ndarray]) -> FactorRanker:
+    """The ranker of a part of kind "factors". Raises BadBundleError when its gram matrix is not one."""
+    factors = arrays["factors"]
+    gram = arrays.get("gram", np.zeros((0, 0)))
     try:
-        cholesky = None if bundle.manifest.fold_in == "constant" or gram is None else _cholesky(gram)
+        solved = _cholesky(gram) if fold_in == "nonnegative" else gram.astype(np.float64)
     except np.linalg.LinAlgError as error:
-        raise BadBundleError(path=bundle.label, reason=f"gram is no gram matrix: {error}") from error
-    return FactorRanker(bundle, {str(artwork_id): row for row, artwork_id in enumerate(ids)}, cholesky)
+        raise BadBundleError(path="factors", reason=f"gram is no gram matrix: {error}") from error
+    certainty, base, each = arrays.get("ridge", np.zeros(3)).tolist()
+    if fold_in == "regularised" and not (certainty >= 0 and base > 0 and each >= 0):
+        raise BadBundleError(path="factors", reason=f"the ridge {certainty}, {base}, {each} regularises nothing")
+    return FactorRanker(
+        fold_in=fold_in,
+        factors=factors,
+        prior=arrays["prior"],
+        projection=arrays.get("projection", factors),
+        solved=solved,
+        ridge=(certainty, base, each),
+        offset=arrays.get("offset", np.zeros(len(factors), np.float32)),
+        content_map=arrays.get("content_map"),
+    )
+
+
+def make_item_ranker(arrays: Mapping[str, np.ndarray]) -> ItemItemRanker:
+    """The ranker of a part of kind "items"."""
+    count = len(arrays["prior"])
+    shape = (count, count)
+    return ItemItemRanker(csr_array((arrays["values"], arrays["indices"], arrays["indptr"]), shape), arrays["prior"])
 
 
 def _cholesky(gram: NDArray[np.floating]) -> NDArray[np.float64]:

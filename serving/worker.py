@@ -24,7 +24,8 @@ from serving.keys import Key, KeyRing
 from serving.leases import Leases
 from serving.library import Library
 from serving.live import Live
-from serving.recommend import Ask, Recommender, choose_candidates
+from serving.ranking import Ask, choose_candidates
+from serving.recommend import Recommender
 from serving.sessions import Sessions
 from serving.signing import load_hook
 

@@ -13,7 +13,7 @@ from functools import wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from serving import recommend
+from serving import ranking
 from serving.service import Vernissage as Vernissage  # noqa: PLC0414 - what BentoML is to serve
 
 P = ParamSpec("P")
@@ -40,5 +40,5 @@ def troubled(source: str, work: Callable[P, R]) -> Callable[P, R]:
     return ranker
 
 
-recommend.model_scores = troubled("model", recommend.model_scores)
-recommend.ContentRanker.score = troubled("content", recommend.ContentRanker.score)
+ranking.model_scores = troubled("model", ranking.model_scores)
+ranking.near_scores = troubled("content", ranking.near_scores)

@@ -52,10 +52,10 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Split:
-    """Signals to train on, and what the same users then met: user_id, artwork_id, liked."""
+    """What to train on, and what the same users then met: user_id, artwork_id, liked."""
 
     kind: Literal["time", "random"]
-    train: pl.DataFrame
+    train: Snapshot
     test: pl.DataFrame
 
     @property
@@ -70,9 +70,11 @@ def take_snapshot(connection: psycopg.Connection, half_life_days: float) -> Snap
     return make_snapshot(events.frame, half_life_days, events.votes_left_out)
 
 
-def make_snapshot(events: pl.DataFrame, half_life_days: float, votes_left_out: int = 0) -> Snapshot:
-    """A snapshot of events that are sorted as `read_events` sorts them."""
-    signals = sum_signals(events, half_life_days)
+def make_snapshot(
+    events: pl.DataFrame, half_life_days: float, votes_left_out: int = 0, until: datetime | None = None
+) -> Snapshot:
+    """A snapshot of events that are sorted as `read_events` sorts them; ages count from ``until``, or the newest."""
+    signals = sum_signals(events, half_life_days, until)
     return Snapshot(events, signals, half_life_days, hash_rows(events), votes_left_out)
 
 
@@ -97,7 +99,7 @@ def split(snapshot: Snapshot, seed: int = 0) -> Split:
         by_time = split_by_time(snapshot, cut)
         if by_time.test_users > LEAST_TEST_USERS * snapshot.users:
             return by_time
-    return split_at_random(snapshot.signals, seed)
+    return split_at_random(snapshot, seed)
 
 
 def find_cut(stamps: pl.Series) -> datetime | None:
@@ -115,17 +117,19 @@ def find_cut(stamps: pl.Series) -> datetime | None:
 
 def split_by_time(snapshot: Snapshot, cut: datetime) -> Split:
     """Train on the events before ``cut``, test on what users known by then first met from it on."""
-    train = sum_signals(snapshot.events, snapshot.half_life_days, until=cut)
+    train = make_snapshot(snapshot.events.filter(pl.col("at") < cut), snapshot.half_life_days, until=cut)
     later = mark_liked(snapshot.signals).filter(pl.col("at") >= cut)
-    test = later.join(train.select("user_id").unique(), on="user_id", how="semi", maintain_order="left")
+    known = train.signals.select("user_id").unique()
+    test = later.join(known, on="user_id", how="semi", maintain_order="left")
     return Split("time", train, test.select("user_id", "artwork_id", "liked"))
 
 
-def split_at_random(signals: pl.DataFrame, seed: int) -> Split:
+def split_at_random(snapshot: Snapshot, seed: int) -> Split:
     """Hold out TEST_SHARE of what each user liked (at least 1, where there are 2), drawn with ``seed``."""
-    liked = mark_liked(signals).filter("liked").select("user_id", "artwork_id", "liked")
+    liked = mark_liked(snapshot.signals).filter("liked").select("user_id", "artwork_id", "liked")
     drawn = liked.with_columns(draw=pl.Series(np.random.default_rng(seed).permutation(liked.height), dtype=pl.Int64))
     count = pl.len().over("user_id")
     held = pl.when(count > 1).then((count * TEST_SHARE).round().clip(lower_bound=1)).otherwise(0)
     test = drawn.filter(pl.col("draw").rank("ordinal").over("user_id") <= held).drop("draw")
-    return Split("random", signals.join(test, on=["user_id", "artwork_id"], how="anti", maintain_order="left"), test)
+    kept = snapshot.events.join(test, on=["user_id", "artwork_id"], how="anti", maintain_order="left")
+    return Split("random", make_snapshot(kept, snapshot.half_life_days), test)

@@ -1,24 +1,25 @@
-"""Judges a bundle by the code that serves: fold-in at request time from the training signals, the seen left out.
-
-Whatever is judged here goes through serving.rankers; there is no second way to score.
-"""
+"""Judges a bundle by the code that serves: lists from training.replay, metrics from training.metrics."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from features.arrays import Floats, Rows
+from features.arrays import Rows
+from features.catalogue import Catalogue
 from features.errors import BadImportError
+from features.weights import KINDS
 from serving.bundle import Bundle
-from serving.rankers import FactorRanker, make_factor_ranker
 from training import metrics
-from training.learner import Learner, learn
+from training.dataset import Snapshot, Split, make_snapshot
+from training.pool import bare_pool
+from training.replay import Known, Replay, rows_in, what_is_known
 
 PLACES = 20
 
@@ -33,117 +34,127 @@ class Rules:
     seed: int = 0
 
 
-def judge(bundle: Bundle, train: pl.DataFrame, test: pl.DataFrame, rules: Rules) -> dict[str, float]:
-    """Metrics of the lists that the users of ``test`` would have got after ``train``; empty when nobody liked a thing.
+@dataclass(frozen=True)
+class Judged:
+    """The metrics, and beside them each user's own figures (user_id, recall, ndcg, ...), for intervals and slices."""
 
-    ``train`` is a frame of `features.signals.sum_signals`; ``test`` has user_id, artwork_id and liked, of users that
-    are in ``train``. Artworks that the bundle does not know count as missed. What users could like was chosen by
-    whoever showed it, so recall also measures that policy; `auc_shown` (absent where nobody met both) does not.
-    Content bundles need the catalogue and are not judged here: empty as well.
+    metrics: dict[str, float] = field(default_factory=dict)
+    users: pl.DataFrame = field(default_factory=pl.DataFrame)
+
+
+def judge(bundle: Bundle, halves: Split, pool: Catalogue, rules: Rules) -> Judged:
+    """Judge the lists that the users of the test side would have got after the training side.
+
+    Nothing to judge where nobody liked a thing. Artworks that the pool does not hold count as missed. What users
+    could like was chosen by whoever showed it, so recall also measures that policy; `auc_shown` (absent where nobody
+    met both) does not.
     """
-    liked = test.filter("liked")
-    if bundle.manifest.kind == "content" or liked.is_empty():
-        return {}
-    ranker = make_factor_ranker(bundle)
-    users = _draw_users(liked, rules)
-    known, met = _by_user(train, users), _by_user(test, users)
-    lists = {user: _recommend(ranker, known[user], rules) for user in users}
-    relevant = {user: set(met[user].filter("liked")["artwork_id"]) for user in users}
-    told_apart = [value for user in users if (value := _auc_shown(ranker, known[user], met[user], rules)) is not None]
-    return {
-        f"recall_at_{rules.places}": _mean(metrics.recall(lists[user], relevant[user]) for user in lists),
-        f"ndcg_at_{rules.places}": _mean(metrics.ndcg(lists[user], relevant[user], rules.places) for user in lists),
-        f"coverage_at_{rules.places}": metrics.coverage(lists.values(), len(ranker.row_of)),
-        f"novelty_at_{rules.places}": metrics.novelty(lists.values(), _popularity(train)),
-        **({"auc_shown": _mean(told_apart)} if told_apart else {}),
-        "users_judged": float(len(users)),
-    }
-
-
-def evaluate_files(learner: Learner, train: Path, test: Path, rules: Rules) -> dict[str, float]:
-    """Train on one file and judge on another, both of 'user item item ...' lines: fixed splits of the literature."""
-    signals = read_lines(train).with_columns(
-        weight=pl.lit(1.0, pl.Float32), taste=pl.lit(None, pl.Float32), at=pl.lit(0).cast(pl.Datetime("us", "UTC"))
+    liked = halves.test.filter("liked")
+    if liked.is_empty():
+        return Judged()
+    users = draw_users(liked, rules)
+    replay = Replay(bundle, pool)
+    known = what_is_known(halves.train.signals, users, pool, rules.signals_per_user)
+    found = replay.lists(known, rules.places)
+    lists = [[pool.ids[row] for row in rows] for rows in found]
+    relevant = _sets(liked, users)
+    each = pl.DataFrame(
+        {
+            "user_id": users,
+            "signals": [len(user.signal_rows) for user in known],
+            "recall": [metrics.recall(one, wanted) for one, wanted in zip(lists, relevant, strict=True)],
+            "ndcg": [metrics.ndcg(one, wanted, rules.places) for one, wanted in zip(lists, relevant, strict=True)],
+        }
     )
-    bundle = learn(learner, signals, snapshot="", half_life_days=1.0)
-    liked = read_lines(test).join(signals, on="user_id", how="semi").with_columns(liked=pl.lit(value=True))
-    return judge(bundle, signals, liked, rules)
+    told_apart = _told_apart(replay, known, halves.test, users)
+    return Judged(
+        {
+            f"recall_at_{rules.places}": _mean(each["recall"]),
+            f"ndcg_at_{rules.places}": _mean(each["ndcg"]),
+            f"coverage_at_{rules.places}": metrics.coverage(lists, pool.size),
+            f"novelty_at_{rules.places}": metrics.novelty(lists, _popularity(halves.train, pool)),
+            **({"auc_shown": _mean(told_apart)} if told_apart else {}),
+            "users_judged": float(len(users)),
+        },
+        each,
+    )
 
 
-def read_lines(path: Path) -> pl.DataFrame:
-    """The pairs user_id, artwork_id of a file of 'user item item ...' lines; raises BadImportError without any."""
-    rows = (line.split() for line in path.read_text("utf-8").splitlines())
-    pairs = [(row[0], artwork_id) for row in rows if row for artwork_id in row[1:]]
-    if not pairs:
-        raise BadImportError(path=path, reason="it holds no 'user item item ...' line")
-    return pl.DataFrame(pairs, {"user_id": pl.String, "artwork_id": pl.String}, orient="row")
+def split_of_files(train: Path, test: Path) -> tuple[Split, Catalogue]:
+    """Two files of 'user item item ...' lines as a split and its pool: fixed splits of the literature."""
+    events = _lines(train)
+    known = events.select("user_id").unique()
+    later = _lines(test).join(known, on="user_id", how="semi", maintain_order="left")
+    pool = bare_pool(pl.concat([events, later])["artwork_id"].unique().sort().to_list())
+    held = later.select("user_id", "artwork_id", liked=pl.lit(value=True))
+    return Split("random", make_snapshot(events, half_life_days=1.0), held), pool
 
 
-def _draw_users(liked: pl.DataFrame, rules: Rules) -> list[str]:
+def draw_users(liked: pl.DataFrame, rules: Rules) -> list[str]:
     """The users to judge, sorted; a seeded sample when there are many."""
-    users = liked["user_id"].unique().sort().to_list()
+    users: list[str] = liked["user_id"].unique().sort().to_list()
     if len(users) <= rules.most_users:
         return users
     drawn = np.random.default_rng(rules.seed).choice(len(users), rules.most_users, replace=False)
     return [users[place] for place in sorted(drawn)]
 
 
-def _by_user(frame: pl.DataFrame, user_ids: list[str]) -> dict[str, pl.DataFrame]:
-    """The rows of each of these users."""
-    theirs = frame.filter(pl.col("user_id").is_in(user_ids)).partition_by("user_id", as_dict=True, maintain_order=True)
-    return {str(user_id): rows for (user_id,), rows in sorted(theirs.items())}
+def rows_by_user(liked: pl.DataFrame, users: list[str], pool: Catalogue) -> list[Rows]:
+    """The catalogue rows of what each user liked; artworks that the pool does not hold are left out."""
+    placed = liked.with_columns(row=pl.Series(rows_in(pool, liked["artwork_id"].to_list()), dtype=pl.Int32))
+    groups = placed.filter(pl.col("row") >= 0).group_by("user_id").agg("row")
+    found = {user: rows.to_numpy() for user, rows in zip(groups["user_id"], groups["row"], strict=True)}
+    return [found.get(user, np.zeros(0, np.int32)) for user in users]
 
 
-def _recommend(ranker: FactorRanker, known: pl.DataFrame, rules: Rules) -> list[str]:
-    """The best unseen artworks of one user, best first; ties go by row."""
-    seen = ranker.rows_of(known["artwork_id"].to_list())
-    unseen = np.ones(len(ranker.row_of), dtype=bool)
-    unseen[seen[seen >= 0]] = False
-    candidates = np.flatnonzero(unseen).astype(np.int32)
-    scores = _score(ranker, known, candidates, rules)
-    best = _top(scores, rules.places)
-    return [str(artwork_id) for artwork_id in ranker.bundle.arrays["artwork_ids"][candidates[best]]]
+def _lines(path: Path) -> pl.DataFrame:
+    """The pairs of a file of 'user item item ...' lines as displays; raises BadImportError without any."""
+    rows = (line.split() for line in path.read_text("utf-8").splitlines())
+    pairs = [(row[0], artwork_id) for row in rows if row for artwork_id in row[1:]]
+    if not pairs:
+        raise BadImportError(path=path, reason="it holds no 'user item item ...' line")
+    frame = pl.DataFrame(pairs, {"user_id": pl.String, "artwork_id": pl.String}, orient="row").unique()
+    return frame.sort("user_id", "artwork_id").with_columns(
+        kind=pl.lit("displayed").cast(pl.Enum(KINDS)),
+        value=pl.lit(None, pl.Float32),
+        at=pl.lit(0).cast(pl.Datetime("us", "UTC")),
+    )
 
 
-def _auc_shown(ranker: FactorRanker, known: pl.DataFrame, met: pl.DataFrame, rules: Rules) -> float | None:
-    """How well liked and not liked are told apart among what the user met later; None without either."""
-    rows = ranker.rows_of(met["artwork_id"].to_list())
-    liked = met["liked"].to_numpy()[rows >= 0]
-    if liked.all() or not liked.any():
+def _sets(liked: pl.DataFrame, users: list[str]) -> list[set[str]]:
+    """What each user liked, in the pool or not."""
+    groups = liked.group_by("user_id").agg("artwork_id")
+    found = dict(zip(groups["user_id"], groups["artwork_id"], strict=True))
+    return [set(found[user]) for user in users]
+
+
+def _told_apart(replay: Replay, known: list[Known], test: pl.DataFrame, users: list[str]) -> list[float]:
+    """How well liked and not liked are told apart among what each user met later; users without either are left."""
+    met = test.filter(pl.col("user_id").is_in(users))
+    met = met.with_columns(row=pl.Series(rows_in(replay.view.catalogue, met["artwork_id"].to_list()), dtype=pl.Int32))
+    groups = met.filter(pl.col("row") >= 0).group_by("user_id").agg("row", "liked")
+    groups = groups.filter(pl.col("liked").list.any() & ~pl.col("liked").list.all()).sort("user_id")
+    of_user = dict(zip(users, known, strict=True))
+    found = (
+        _auc(replay, of_user[user], rows.to_numpy(), liked.to_numpy())
+        for user, rows, liked in zip(groups["user_id"], groups["row"], groups["liked"], strict=True)
+    )
+    return [value for value in found if value is not None]
+
+
+def _auc(replay: Replay, user: Known, rows: NDArray[np.int32], liked: NDArray[np.bool_]) -> float | None:
+    """One user's; what cannot be scored counts as scored lowest."""
+    scores = replay.scores(user, rows)
+    if scores is None:
         return None
-    scores = _score(ranker, known, rows[rows >= 0], rules)
+    scores = np.nan_to_num(scores, nan=float(np.nanmin(scores, initial=0.0)) - 1.0)
     return metrics.auc(scores[liked].tolist(), scores[~liked].tolist())
 
 
-def _score(ranker: FactorRanker, known: pl.DataFrame, candidates: Rows, rules: Rules) -> Floats:
-    """Scores of candidates as a request would get them."""
-    folded = _latest(known, rules.signals_per_user)
-    return ranker.score(ranker.rows_of(folded["artwork_id"].to_list()), folded["weight"].to_numpy(), candidates)
-
-
-def _top(scores: np.ndarray, places: int) -> np.ndarray:
-    """Where the greatest scores are, greatest first."""
-    if len(scores) > places:
-        least = np.partition(scores, len(scores) - places)[-places]
-        chosen = np.flatnonzero(scores >= least)
-    else:
-        chosen = np.arange(len(scores))
-    return chosen[np.argsort(-scores[chosen], kind="stable")][:places]
-
-
-def _latest(known: pl.DataFrame, most: int) -> pl.DataFrame:
-    """What a request reads: the user's latest signals of taste, and as many of the latest mere displays."""
-    newest_first = known.sort("at", descending=True, maintain_order=True)
-    told = newest_first.filter(pl.col("taste").is_not_null()).head(most)
-    shown = newest_first.filter(pl.col("taste").is_null()).head(most)
-    return pl.concat([told, shown])
-
-
-def _popularity(train: pl.DataFrame) -> dict[str, float]:
-    """Share of users who met each artwork."""
-    users = train["user_id"].n_unique()
-    counts = train.group_by("artwork_id").agg(pl.len() / users)
-    return dict(counts.iter_rows())
+def _popularity(train: Snapshot, pool: Catalogue) -> dict[str, float]:
+    """Share of users who met each artwork; one that nobody met counts as if one had."""
+    counts = train.signals.group_by("artwork_id").agg(pl.len() / train.users)
+    return dict.fromkeys(pool.ids, 1 / train.users) | dict(counts.iter_rows())
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -11,12 +11,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, diags_array
-from sklearn.decomposition import NMF
+from sklearn.decomposition import NMF, MiniBatchNMF
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
-from features.matrix import Interactions
-from training.learner import Learner
+from features.matrix import Interactions, inverse_root
+from training.learner import Learner, of_matrix
 from training.popularity import appeal
 
 
@@ -27,12 +27,14 @@ class NmfConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_iter: int = 200  # passes of coordinate descent; not always to the very end, which changes nothing measurable
     tol: float = 1e-4
     degree_prior: float = 1.0  # in mean artwork degrees: what every artwork's degree is raised by
+    batch_size: int = 0  # users at once: MiniBatchNMF, for what does not fit in memory otherwise; 0: all, NMF
     seed: int = 0
 
 
 def make_learner(config: NmfConfig) -> Learner:
     """NMF as a learner with these settings."""
-    return Learner("nmf", "factors", "nonnegative", lambda given: fit(given, config), msgspec.structs.asdict(config))
+    name = "minibatch-nmf" if config.batch_size else "nmf"
+    return of_matrix(name, "factors", "nonnegative", lambda given: fit(given, config), msgspec.structs.asdict(config))
 
 
 def fit(interactions: Interactions, config: NmfConfig) -> dict[str, np.ndarray]:
@@ -50,8 +52,8 @@ def fit(interactions: Interactions, config: NmfConfig) -> dict[str, np.ndarray]:
     weights = interactions.matrix.maximum(0)
     user_degrees, artwork_degrees = weights.sum(axis=1), weights.sum(axis=0)
     artwork_degrees = artwork_degrees + config.degree_prior * artwork_degrees.mean()
-    scale = _inverse_root(artwork_degrees)
-    normalised = csr_array(diags_array(_inverse_root(user_degrees)) @ weights @ diags_array(scale))
+    scale = inverse_root(artwork_degrees)
+    normalised = csr_array(diags_array(inverse_root(user_degrees)) @ weights @ diags_array(scale))
     components = _factorise(normalised, config)
     return {
         "artwork_ids": interactions.artwork_ids,
@@ -64,21 +66,15 @@ def fit(interactions: Interactions, config: NmfConfig) -> dict[str, np.ndarray]:
 
 def _factorise(normalised: csr_array, config: NmfConfig) -> NDArray[np.float64]:
     """H, shape (k, n), by one thread: faster on matrices this sparse, and the same sums on every machine size."""
-    model = NMF(
-        n_components=min(config.n_components, *normalised.shape),
-        init="nndsvda",
-        max_iter=config.max_iter,
-        tol=config.tol,
-        random_state=config.seed,
-    )
+    settings = {
+        "n_components": min(config.n_components, *normalised.shape),
+        "init": "nndsvda",
+        "max_iter": config.max_iter,
+        "tol": config.tol,
+        "random_state": config.seed,
+    }
+    model = MiniBatchNMF(batch_size=config.batch_size, **settings) if config.batch_size else NMF(**settings)
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # max_iter is a budget here
         model.fit(normalised.astype(np.float64))
     return np.asarray(model.components_, dtype=np.float64)
-
-
-def _inverse_root(degrees: NDArray[np.floating]) -> NDArray[np.float64]:
-    """1 / sqrt(degree), and 0 where the degree is 0."""
-    roots = np.zeros(len(degrees), dtype=np.float64)
-    roots[degrees > 0] = 1.0 / np.sqrt(degrees[degrees > 0], dtype=np.float64)
-    return roots

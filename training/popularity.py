@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.matrix import Interactions
-from training.learner import Learner
+from training.learner import Learner, of_matrix
 
 
 def make_learner() -> Learner:
     """Popularity as a learner; it has no settings."""
-    return Learner("popularity", "factors", "constant", fit)
+    return of_matrix("popularity", "factors", "constant", fit)
 
 
 def fit(interactions: Interactions) -> dict[str, np.ndarray]:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from features.content import LENGTH
 from features.errors import BadBundleError
 from serving.bundle import PROBE_TOLERANCE, Bundle
-from serving.rankers import make_factor_ranker
+from serving.model import make_model
 
 PROBES = 8
 SIGNALS = 5
@@ -62,7 +63,8 @@ def _worst_difference(bundle: Bundle) -> float:
 
 
 def _score(bundle: Bundle, given: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Scores (p, c) by the ranker that serves."""
-    ranker = make_factor_ranker(bundle)
+    """Scores (p, c) by the rankers that serve, over a catalogue of the bundle's own artworks, without content."""
+    ids = bundle.arrays["artwork_ids"].tolist()
+    model = make_model(bundle).aligned(ids, np.zeros((len(ids), LENGTH), np.float32))
     pairs = zip(given["probe_rows"], given["probe_weights"], strict=True)
-    return np.stack([ranker.score(rows, weights, given["probe_candidates"]) for rows, weights in pairs])
+    return np.stack([model.score(rows, weights, given["probe_candidates"]) for rows, weights in pairs])

@@ -15,14 +15,16 @@ from pathlib import Path
 import msgspec
 import psycopg
 
+from features.catalogue import Catalogue
 from features.errors import TooLittleDataError
 from features.settings import Settings
 from serving import bundle as bundles
 from serving.bundle import Bundle
 from training import content, tracking
 from training.dataset import Snapshot, Split, split, take_snapshot
-from training.evaluate import Rules, judge
-from training.learner import Learner, learn
+from training.evaluate import Judged, Rules, judge
+from training.learner import Given, Learner, learn
+from training.pool import take_pool
 from training.probes import make_probes
 
 Step = Callable[[str], None]
@@ -44,35 +46,40 @@ def train(
     learner: Learner, settings: Settings, connection: psycopg.Connection, *, seed: int = 0, on_step: Step = print
 ) -> Trained:
     """Train, judge and register. ``on_step`` is told what happens. Raises TrackingError when the registry is away."""
-    on_step("reading signals")
-    snapshot = take_snapshot(connection, settings.half_life_days)
+    on_step("reading signals and pool")
+    given = Given(take_snapshot(connection, settings.half_life_days), take_pool(connection))
+    return train_on(learner, given, settings, seed=seed, on_step=on_step)
+
+
+def train_on(learner: Learner, given: Given, settings: Settings, *, seed: int = 0, on_step: Step = print) -> Trained:
+    """Train, judge and register on what was read before, so that several learners can share it."""
+    snapshot = given.snapshot
     try:
         require_enough(learner, snapshot, settings.min_training_users)
     except TooLittleDataError as error:
-        bundle = make_bundle(content.make_learner(), snapshot, "none", {})
+        bundle = make_bundle(content.make_learner(), given, "none", {})
         return _register(bundle, snapshot, settings, {}, too_little=str(error))
     started = time.monotonic()
     halves = split(snapshot, seed)
     on_step(f"judging {learner.name} on {halves.test_users:,} users")
-    metrics = judge_on(learner, snapshot, halves, rules_of(settings, seed))
+    judged = judge_on(learner, halves, given.pool, rules_of(settings, seed))
     on_step(f"fitting {learner.name} on {snapshot.users:,} users and {snapshot.artworks:,} artworks")
-    bundle = make_bundle(learner, snapshot, halves.kind, metrics)
+    bundle = make_bundle(learner, given, halves.kind, judged.metrics)
     on_step("registering")
     return _register(bundle, snapshot, settings, {"training_seconds": time.monotonic() - started})
 
 
 def require_enough(learner: Learner, snapshot: Snapshot, least_users: int) -> None:
-    """Raise TooLittleDataError where a collaborative model would learn one person's history by heart."""
-    if snapshot.users < least_users:
+    """Raise TooLittleDataError where a model would learn one person's history by heart, or nobody liked a thing."""
+    if snapshot.users < least_users or not (snapshot.signals["weight"] > 0).any():
         raise TooLittleDataError(
             model=learner.name, users=snapshot.users, interactions=snapshot.signals.height, min_users=least_users
         )
 
 
-def judge_on(learner: Learner, snapshot: Snapshot, halves: Split, rules: Rules) -> dict[str, float]:
+def judge_on(learner: Learner, halves: Split, pool: Catalogue, rules: Rules) -> Judged:
     """Fit on one side of the split and judge on the other."""
-    judged = learn(learner, halves.train, snapshot=snapshot.digest, half_life_days=snapshot.half_life_days)
-    return judge(judged, halves.train, halves.test, rules)
+    return judge(learn(learner, Given(halves.train, pool)), halves, pool, rules)
 
 
 def rules_of(settings: Settings, seed: int) -> Rules:
@@ -80,9 +87,9 @@ def rules_of(settings: Settings, seed: int) -> Rules:
     return Rules(most_users=settings.judged_users, signals_per_user=settings.signals_per_user, seed=seed)
 
 
-def make_bundle(learner: Learner, snapshot: Snapshot, split_kind: str, metrics: dict[str, float]) -> Bundle:
+def make_bundle(learner: Learner, given: Given, split_kind: str, metrics: dict[str, float]) -> Bundle:
     """Fit on the whole snapshot and say in the manifest what it is made of; only `created_at` depends on the clock."""
-    fitted = learn(learner, snapshot.signals, snapshot=snapshot.digest, half_life_days=snapshot.half_life_days)
+    fitted, snapshot = learn(learner, given), given.snapshot
     about = {
         "users": snapshot.users,
         "artworks": snapshot.artworks,

@@ -29,7 +29,7 @@ from serving.api.host_shapes import (
 from serving.api.operations import FRONTEND, Call, Operation
 from serving.api.problems import Problem, bad
 from serving.host_lists import Filters, HostList, Job, make_filters
-from serving.recommend import BOTH
+from serving.ranking import BOTH
 
 NEEDED = 3  # artworks that the display wants ahead; with fewer it has one made, which costs
 GENERATION_MS = 12_000  # what a generation takes, usually

@@ -20,7 +20,8 @@ from serving.api.schemas import (
 )
 from serving.ladder import RUNG_REASONS, SHORT
 from serving.prefetch import THRESHOLDS, plan
-from serving.recommend import Answer, Ask
+from serving.ranking import Ask
+from serving.recommend import Answer
 from serving.signing import hold
 
 _PLAIN = (

@@ -24,6 +24,8 @@ from tests.benchmarks.figures import Figure, compare, in_turns
 from tests.stage import stage
 from training import nmf, tracking
 from training.dataset import take_snapshot
+from training.learner import Given
+from training.pool import take_pool
 from training.run import make_bundle, train
 from training.synth import make_world
 from training.synth_recipe import Recipe
@@ -62,7 +64,7 @@ def _to_bundle(settings: Settings, connection: psycopg.Connection, reading: list
     started = time.perf_counter()
     snapshot = take_snapshot(connection, settings.half_life_days)
     reading.append(time.perf_counter() - started)
-    bundle = make_bundle(nmf.make_learner(nmf.NmfConfig()), snapshot, "none", {})
+    bundle = make_bundle(nmf.make_learner(nmf.NmfConfig()), Given(snapshot, take_pool(connection)), "none", {})
     with tempfile.TemporaryDirectory() as folder:
         bundles.save(Path(folder), bundle.manifest, bundle.arrays)
 

@@ -23,9 +23,10 @@ from features.catalogue import Catalogue, empty
 from features.settings import Settings
 from serving.bundle import Bundle
 from serving.leases import ListRow, UserState
-from serving.live import Model, View
-from serving.rankers import FactorRanker, make_factor_ranker
-from serving.recommend import Ask, Recommender
+from serving.live import View
+from serving.model import make_model
+from serving.ranking import Ask
+from serving.recommend import Recommender
 from tests.benchmarks.figures import Figure, compare
 from tests.benchmarks.world import COMPONENTS, factor_arrays, manifest
 
@@ -134,8 +135,7 @@ def _view(draw: np.random.Generator) -> View:
         row_of_key=np.arange(ARTWORKS, dtype=np.int32),
     )
     bundle = Bundle(manifest("1"), factor_arrays(np.array(ids), 1), digest="")
-    ranker: FactorRanker = make_factor_ranker(bundle)
-    return View(catalogue, Model(bundle, ranker, ranker.rows_of(ids)))
+    return View(catalogue, make_model(bundle).aligned(ids, catalogue.vectors))
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

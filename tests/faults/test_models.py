@@ -16,7 +16,7 @@ from features.settings import Settings
 from serving import bundle as bundles
 from serving.bundle import Manifest
 from serving.live import Live
-from serving.rankers import make_factor_ranker
+from serving.model import make_model
 from tests.faults import cases
 from tests.service import Service
 
@@ -141,4 +141,4 @@ def test_a_worker_that_starts_with_a_corrupt_bundle_has_none(settings: Settings,
 def test_arrays_that_no_ranker_can_score_with_are_refused(tmp_path: Path, spoilt: dict[str, np.ndarray]) -> None:
     """Checksums are right, but what they cover would raise at every request."""
     with pytest.raises(BadBundleError):
-        make_factor_ranker(bundles.save(tmp_path, MANIFEST, SOUND | spoilt))
+        make_model(bundles.save(tmp_path, MANIFEST, SOUND | spoilt))

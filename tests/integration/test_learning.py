@@ -248,7 +248,7 @@ def test_a_bundle_names_no_user(two_versions: Settings, world: World) -> None:
             assert str(user_id).ljust(4).encode("utf-32-le") not in content
     loaded = bundles.load(artifact(two_versions, "2", ""))
     assert set(loaded.arrays) == {
-        "artwork_ids", "factors", "projection", "gram", "prior",
+        "artwork_ids", "content_map", "factors", "projection", "gram", "prior",
         "probe_rows", "probe_weights", "probe_candidates", "probe_scores",
     }  # fmt: skip
     assert RECIPE.users not in {size for array in loaded.arrays.values() for size in array.shape}
@@ -278,7 +278,7 @@ def test_an_empty_database_trains_nothing_either(command: Callable[..., Result])
     """Before the first impression."""
     result = command("train", "popularity")
     assert result.exit_code == 0
-    assert "0 users with 0 signals" in result.stdout
+    assert "0 users, 0 signals" in result.stdout
 
 
 # Publishing ---------------------------------------------------------------------------------------------------------

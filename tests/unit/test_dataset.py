@@ -127,7 +127,7 @@ def test_nothing_looks_back_across_the_cut() -> None:
     )
     assert tampered.signals["weight"].sum() > snapshot.signals["weight"].sum() + 10
     assert find_cut(tampered.signals["at"]) == cut
-    assert split(tampered).train.equals(split(snapshot).train)
+    assert split(tampered).train.signals.equals(split(snapshot).train.signals)
 
 
 def test_the_test_side_holds_first_sightings_only() -> None:
@@ -135,7 +135,7 @@ def test_the_test_side_holds_first_sightings_only() -> None:
     snapshot = make_snapshot(pl.concat([history(), events(("newcomer", "a00", "like", None, 9))]), 90)
     halves = split(snapshot)
     assert halves.kind == "time"
-    assert halves.test.join(halves.train, on=["user_id", "artwork_id"], how="semi").is_empty()
+    assert halves.test.join(halves.train.signals, on=["user_id", "artwork_id"], how="semi").is_empty()
     assert "newcomer" not in halves.test["user_id"]
     assert {(user, work) for user, work, liked in halves.test.iter_rows() if liked} <= likes()
     assert {(user, work) for user, work, liked in halves.test.iter_rows() if not liked}.isdisjoint(likes())
@@ -163,7 +163,7 @@ def test_without_distinct_times_the_split_is_random() -> None:
     halves = split(snapshot, seed=4)
     assert halves.kind == "random"
     assert halves.test.group_by("user_id").len()["len"].to_list() == [2] * 10
-    assert len(halves.train) + len(halves.test) == 100
+    assert len(halves.train.signals) + len(halves.test) == 100
     assert halves.test.equals(split(snapshot, seed=4).test)
     assert not halves.test.equals(split(snapshot, seed=5).test)
 
@@ -176,12 +176,10 @@ def test_a_file_in_order_of_users_is_not_taken_for_a_history() -> None:
 
 def test_a_user_with_one_like_keeps_it() -> None:
     """Nobody is judged who would have nothing left to train on."""
-    signals = sum_signals(
-        events(("one", "a", "like", None, 0), ("two", "a", "like", None, 0), ("two", "b", "like", None, 0)), 90
-    )
-    halves = split_at_random(signals, seed=0)
+    told = events(("one", "a", "like", None, 0), ("two", "a", "like", None, 0), ("two", "b", "like", None, 0))
+    halves = split_at_random(make_snapshot(told, 90), seed=0)
     assert halves.test["user_id"].to_list() == ["two"]
-    assert halves.train["user_id"].to_list() == ["one", "two"]
+    assert halves.train.signals["user_id"].to_list() == ["one", "two"]
 
 
 def test_the_hash_tells_data_apart() -> None:

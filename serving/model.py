@@ -1,0 +1,117 @@
+"""A bundle made ready to score a catalogue: its rankers, their weights, and which artwork is which row.
+
+Everything here is in catalogue rows. An artwork that the bundle does not know is scored from its content where the
+bundle has learnt how; what nothing can score is NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.arrays import Floats, Mask, Rows
+from features.errors import CannotScoreError
+from serving.bundle import Bundle, Part
+from serving.rankers import ContentRanker, FactorRanker, ItemItemRanker, make_factor_ranker, make_item_ranker
+
+#: What a score rests on: what people did, the artwork's content alone, or nothing that concerns this artwork.
+Tier = Literal["behaviour", "content", "none"]
+Learnt = FactorRanker | ItemItemRanker
+
+
+@dataclass(frozen=True)
+class Model:
+    """Rankers by part, aligned to a catalogue of n artworks; ``rows`` (n,) are the model's, past its end for new ones.
+
+    A blend's score is the weighted mean of its parts' standard scores over the candidates; a part that cannot score
+    an artwork takes its own mean for it, so that what is known least is never first for that reason.
+    """
+
+    bundle: Bundle
+    rankers: tuple[tuple[Part, Learnt | None], ...]  # None: content, whose rows are the catalogue's
+    row_of: dict[str, int]
+    rows: Rows
+    vectors: Floats
+
+    def aligned(self, ids: Sequence[str], vectors: Floats) -> Model:
+        """The model for a catalogue that begins with the artworks it is aligned to already (rows never move)."""
+        start = len(self.rows)
+        if len(ids) == start:
+            return replace(self, vectors=vectors)
+        found = np.fromiter((self.row_of.get(artwork_id, -1) for artwork_id in ids[start:]), np.int32)
+        new = found < 0
+        known = len(self.row_of)
+        first = known + int((self.rows >= known).sum())
+        found[new] = first + np.arange(int(new.sum()), dtype=np.int32)
+        cold = vectors[start:][new]
+        rankers = tuple((part, ranker and ranker.with_cold(cold)) for part, ranker in self.rankers)
+        return replace(self, rankers=rankers, rows=np.concatenate([self.rows, found]), vectors=vectors)
+
+    def score(self, signal_rows: Rows, weights: Floats, candidates: Rows) -> Floats:
+        """Scores of ``candidates``, shape (m,). Raises CannotScoreError for a user whom no part can score."""
+        refusal: CannotScoreError | None = None
+        scored = []
+        for part, ranker in self.rankers:
+            try:
+                scored.append((part.weight, self._part_score(ranker, signal_rows, weights, candidates)))
+            except CannotScoreError as error:
+                refusal = error
+        if not scored:
+            raise refusal or CannotScoreError(ranker=self.bundle.manifest.model, reason="it has no parts")
+        return scored[0][1] if len(self.rankers) == 1 else mix(scored)
+
+    def tiers(self, rows: Rows) -> NDArray[np.str_]:
+        """What the scores of catalogue rows rest on, shape (m,): see `Tier`."""
+        behaviour = self.knows(rows)
+        told = self.vectors[rows].any(axis=1) if len(self.vectors) else np.zeros(len(rows), bool)
+        return np.where(behaviour, "behaviour", np.where(told, "content", "none"))
+
+    def knows(self, rows: Rows) -> Mask:
+        """Which catalogue rows the bundle was trained on, shape (m,)."""
+        return np.asarray(self.rows[rows] < len(self.row_of))
+
+    def _part_score(self, ranker: Learnt | None, signal_rows: Rows, weights: Floats, candidates: Rows) -> Floats:
+        """Scores by one part, in its own rows."""
+        if ranker is None:
+            return ContentRanker(self.vectors).score(signal_rows, weights, candidates)
+        return ranker.score(self.rows[signal_rows], weights, self.rows[candidates])
+
+
+def make_model(bundle: Bundle) -> Model:
+    """The model of a bundle, aligned to nothing yet. Raises BadBundleError where a ranker cannot be made."""
+    rankers = tuple((part, _make_ranker(bundle, part)) for part in bundle.parts)
+    ids = bundle.arrays.get("artwork_ids", np.zeros(0, np.str_))
+    row_of = {artwork_id: row for row, artwork_id in enumerate(ids.tolist())}
+    return Model(bundle, rankers, row_of, np.zeros(0, np.int32), np.zeros((0, 0), np.float32))
+
+
+def mix(scored: Sequence[tuple[float, Floats]]) -> Floats:
+    """The weighted sum of standard scores, shape (m,); NaN where every part says NaN.
+
+    >>> mix([(1.0, np.array([0.0, 2.0], np.float32)), (0.5, np.array([2.0, 0.0], np.float32))])
+    array([-0.5,  0.5], dtype=float32)
+    """
+    total = np.zeros(len(scored[0][1]), dtype=np.float32)
+    known = np.zeros(len(total), dtype=bool)
+    for weight, scores in scored:
+        told = ~np.isnan(scores)
+        if not told.any():
+            continue
+        spread = float(scores[told].std())
+        if spread > 0:
+            total[told] += np.float32(weight / spread) * (scores[told] - scores[told].mean())
+        known |= told
+    total[~known] = np.nan
+    return total
+
+
+def _make_ranker(bundle: Bundle, part: Part) -> Learnt | None:
+    """The ranker of one part; None for content."""
+    if part.kind == "content":
+        return None
+    arrays = bundle.arrays_of(part)
+    return make_item_ranker(arrays) if part.kind == "items" else make_factor_ranker(part.fold_in, arrays)

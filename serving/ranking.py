@@ -1,0 +1,229 @@
+"""From a user's state to an order of everything that may be offered: candidates, scores, the ladder. No database.
+
+Ranking has a deadline; a model that is missing, late or broken is counted and the next rung answers. Offline
+judging comes through here as requests do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+
+from features.arrays import Floats, Mask, Rows
+from features.catalogue import ANY_ORIENTATION, ORIENTATIONS, Catalogue
+from features.errors import CannotScoreError
+from features.settings import Settings
+from features.weights import combine
+from serving import heuristic, ladder, telemetry
+from serving.ladder import Evidence, Ranking
+from serving.leases import UserState
+from serving.live import View
+from serving.model import Model
+from serving.rankers import ContentRanker
+
+T = TypeVar("T")
+THRESHOLD_SAMPLE = 2_000  # pool artworks that a user's quantiles are taken over
+RELEVANT, NEAR = 0.5, 0.75  # quantiles of a user's scores over the pool: relevant to the model, near in content
+BOTH = ("both", "any")
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One request for artworks."""
+
+    user_id: str
+    session_id: str
+    limit: int
+    orientation: str | None = None  # None: the user's own preference; "any": all
+    styles: tuple[str, ...] = ()
+    artists: tuple[str, ...] = ()  # as styles: an artwork in one of either is asked for
+    strict_styles: bool = False
+    exclude: tuple[str, ...] = ()
+    smooth: bool = False  # neighbours in content follow each other, within a few ranks
+    supersedes: str | None = None  # the session that this one replaces: its leases pass over
+    least: int = 0  # with fewer candidates nothing is leased and the answer is empty
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What may be offered, and how much was left out why."""
+
+    rows: Rows
+    eligible: int  # active artworks that fit the user, seen or not
+    unseen_total: int  # those of them that the user has not seen
+    excluded: dict[str, int]
+
+
+class Sorter:
+    """Puts candidates in order in a few threads, each piece of work within the deadline."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._threads = ThreadPoolExecutor(settings.rank_threads, thread_name_prefix="rank")
+        self._running = 0
+
+    async def rank(self, view: View, state: UserState, ask: Ask, rows: Rows) -> Ranking:
+        """Every candidate in order, by whatever can score in time."""
+        catalogue = view.catalogue
+        signal_rows, weights = _signal_rows(catalogue, state)
+        named = _asked(catalogue, ask)
+        asked = np.ones(len(rows), bool) if named is None else named[rows]
+        chosen = catalogue.with_styles(state.styles)[rows]
+        if named is not None:
+            chosen |= asked
+        coverage = 1.0 - len(rows) / max(catalogue.size, 1)
+        scored = await self._model_scores(view, signal_rows, weights, rows)
+        evidence = Evidence(
+            rows=rows,
+            heuristic=heuristic.score(catalogue, rows, chosen, coverage=max(coverage, 0.0), user_id=ask.user_id),
+            asked=asked,
+            chosen=chosen,
+            model=scored[0] if scored else None,
+            threshold=scored[1] if scored else 0.0,
+        )
+        if ladder.lacks(evidence, ask.limit):
+            near = await self._timed("content", partial(near_scores, catalogue, signal_rows, weights, rows))
+            if near is not None:
+                evidence = dataclasses.replace(evidence, near=near[0], near_threshold=near[1])
+        return ladder.climb(evidence)
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _model_scores(
+        self, view: View, signal_rows: Rows, weights: Floats, rows: Rows
+    ) -> tuple[Floats, float] | None:
+        """The model's scores and the user's median over the pool, or None where it cannot answer."""
+        model = view.model
+        if model is None:
+            telemetry.SKIPPED.labels("model", "missing").inc()
+            return None
+        work = partial(model_scores, view.catalogue, model, signal_rows, weights, rows)
+        return await self._timed("model", work)
+
+    async def _timed(self, source: str, work: Callable[[], T]) -> T | None:
+        """Run ``work`` in a thread within the deadline; None, counted by reason, when it cannot answer."""
+        if self._running >= self._settings.rank_threads:
+            telemetry.SKIPPED.labels(source, "busy").inc()
+            return None
+        self._running += 1
+        job = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        job.add_done_callback(self._ended)
+        done, _ = await asyncio.wait([job], timeout=self._settings.rank_deadline_ms / 1000)
+        if not done:
+            telemetry.SKIPPED.labels(source, "late").inc()
+            return None
+        return _result(source, job)
+
+    def _ended(self, job: asyncio.Future[Any]) -> None:
+        """A thread is free again; a late job's error is taken note of, so that asyncio need not complain."""
+        self._running -= 1
+        if not job.cancelled():
+            job.exception()
+
+
+def choose_candidates(catalogue: Catalogue, state: UserState, ask: Ask) -> Candidates:
+    """Active artworks that the user has not seen, that fit, and that no other session of the user holds."""
+    unseen = catalogue.active.copy()
+    unseen[catalogue.rows(state.seen)] = False
+    seen = catalogue.size - int(unseen.sum())
+    fits = _fits(catalogue, _orientation_of(ask, state))
+    eligible = unseen & fits
+    wanted = eligible & ~_named(catalogue, ask.exclude)
+    named = _asked(catalogue, ask)
+    if ask.strict_styles and named is not None:
+        wanted &= named
+    wanted[catalogue.rows(state.retired)] = False
+    free = wanted.copy()
+    free[catalogue.rows(state.held_elsewhere)] = False
+    excluded = {
+        "seen": seen,
+        "orientation": int(unseen.sum() - eligible.sum()),
+        "asked": int(eligible.sum() - wanted.sum()),  # exclude, strict styles, retired
+        "leased": int(wanted.sum() - free.sum()),
+    }
+    rows = np.flatnonzero(free).astype(np.int32)
+    return Candidates(rows, int((catalogue.active & fits).sum()), int(eligible.sum()), excluded)
+
+
+def model_scores(
+    catalogue: Catalogue, model: Model, signal_rows: Rows, weights: Floats, rows: Rows
+) -> tuple[Floats, float]:
+    """The model's scores of ``rows`` (m,) and the user's median score over the pool."""
+    return _with_quantile(catalogue, rows, RELEVANT, partial(model.score, signal_rows, weights))
+
+
+def near_scores(catalogue: Catalogue, signal_rows: Rows, weights: Floats, rows: Rows) -> tuple[Floats, float]:
+    """Content nearness of ``rows`` (m,) to the user's taste, and the upper quartile of it over the pool."""
+    return _with_quantile(catalogue, rows, NEAR, partial(ContentRanker(catalogue.vectors).score, signal_rows, weights))
+
+
+def _with_quantile(
+    catalogue: Catalogue, rows: Rows, quantile: float, score: Callable[[Rows], Floats]
+) -> tuple[Floats, float]:
+    """Scores of ``rows``, and a quantile of the scores of (a fixed sample of) the pool, in one pass."""
+    pool = np.flatnonzero(catalogue.active)
+    sample = pool[:: max(len(pool) // THRESHOLD_SAMPLE, 1)]
+    scores = score(np.concatenate([rows, sample]))
+    known = scores[len(rows) :][~np.isnan(scores[len(rows) :])]
+    if len(known) == 0:
+        raise CannotScoreError(ranker="model", reason="it knows no artwork of the pool")
+    return scores[: len(rows)], float(np.quantile(known, quantile))
+
+
+def _result(source: str, job: asyncio.Future[T]) -> T | None:
+    """The job's result; None, counted, for a user it cannot score or an error of any kind."""
+    error = job.exception()
+    if error is None:
+        return job.result()
+    if isinstance(error, CannotScoreError):
+        telemetry.SKIPPED.labels(source, "cannot_score").inc()
+        return None
+    telemetry.SKIPPED.labels(source, "broken").inc()
+    telemetry.get_logger().error("ranking failed", source=source, error=repr(error))
+    return None
+
+
+def _signal_rows(catalogue: Catalogue, state: UserState) -> tuple[Rows, Floats]:
+    """The user's signals on artworks of the snapshot, summed per artwork."""
+    known = state.signal_keys < len(catalogue.row_of_key)
+    rows, weights = catalogue.row_of_key[state.signal_keys[known]], state.signal_weights[known]
+    return combine(rows[rows >= 0], weights[rows >= 0])
+
+
+def _orientation_of(ask: Ask, state: UserState) -> str | None:
+    """The orientation that binds: the request's, else the user's own; None for all."""
+    orientation = ask.orientation or state.orientation
+    return None if orientation in BOTH else orientation
+
+
+def _asked(catalogue: Catalogue, ask: Ask) -> Mask | None:
+    """Which artworks are in a style or by an artist that the request names; None when it names none."""
+    if not ask.styles and not ask.artists:
+        return None
+    return catalogue.with_styles(ask.styles) | catalogue.with_artists(ask.artists)
+
+
+def _fits(catalogue: Catalogue, orientation: str | None) -> Mask:
+    """Which artworks fit an orientation; one without an orientation fits all."""
+    if orientation not in ORIENTATIONS:
+        return np.ones(len(catalogue.keys), dtype=bool)
+    code = ORIENTATIONS.index(orientation)
+    return np.asarray((catalogue.orientation == code) | (catalogue.orientation == ANY_ORIENTATION))
+
+
+def _named(catalogue: Catalogue, artwork_ids: tuple[str, ...]) -> Mask:
+    """Which artworks are named in ``artwork_ids``."""
+    mask = np.zeros(len(catalogue.keys), dtype=bool)
+    if artwork_ids:
+        wanted = set(artwork_ids)
+        mask[[row for row, artwork_id in enumerate(catalogue.ids) if artwork_id in wanted]] = True
+    return mask

@@ -1,0 +1,120 @@
+"""Alternating least squares for implicit feedback: a small config, and a fit that returns a FactorRanker's arrays.
+
+Hu, Koren & Volinsky, "Collaborative filtering for implicit feedback datasets" (ICDM 2008), with the regularisation
+scaled by how often an artwork or a user occurs (Rendle et al., "Revisiting the performance of iALS on item
+recommendation benchmarks", RecSys 2022).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+import numpy as np
+from implicit.cpu._als import least_squares_cg  # one step for some rows; implicit's class has no public way to it
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, csr_matrix
+from threadpoolctl import threadpool_limits
+
+from features.arrays import Floats
+from features.matrix import Interactions
+from training.learner import Learner, of_matrix
+from training.popularity import appeal
+
+BUCKET = 1.25  # rows whose degrees differ by less share one regularisation: the library takes one a call
+
+
+class AlsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of one fit; equal configs on equal data give equal arrays."""
+
+    n_components: int = 128
+    iterations: int = 16
+    unobserved: float = 0.3  # weight of a pair that nobody saw, in units of a typical signal (alpha0 of the paper)
+    regularisation: float = 0.01  # lambda of the paper, per signal
+    scaled: bool = True  # False: one regularisation for all rows, as the library has it
+    threads: int = 2
+    seed: int = 0
+
+
+def make_learner(config: AlsConfig) -> Learner:
+    """ALS as a learner with these settings."""
+    name = "als" if config.scaled else "plain-als"
+    return of_matrix(name, "factors", "regularised", lambda given: fit(given, config), msgspec.structs.asdict(config))
+
+
+def fit(interactions: Interactions, config: AlsConfig) -> dict[str, np.ndarray]:
+    """Least squares in turns: a liked pair is a one with confidence 1 + w / unobserved, a pair not seen a zero with 1.
+
+    Weights w are in units of the mean positive weight; a disliked pair is a zero with the confidence of its |w|.
+    The regularisation of a row with n signals is lambda (n + unobserved * other side) / unobserved, by buckets of
+    similar n.
+
+    Returns, for n artworks and k components: artwork_ids (n,), factors (n, k), gram (k, k) = Y'Y and ridge (3,) for
+    the fold-in, prior (n,).
+    """
+    matrix = interactions.matrix.astype(np.float32)
+    unit = _unit(matrix)
+    certainty = 1.0 / (config.unobserved * unit)
+    confidence = _confidence(matrix, certainty)
+    artworks = _factorise(confidence, config)
+    ridge = _ridge(config, len(artworks))
+    return {
+        "artwork_ids": interactions.artwork_ids,
+        "factors": artworks,
+        "gram": artworks.T.astype(np.float64) @ artworks.astype(np.float64),
+        "ridge": np.array([certainty, *ridge], dtype=np.float64),
+        "prior": appeal(interactions),
+    }
+
+
+def _unit(matrix: csr_array) -> float:
+    """The mean positive weight; 1 where there is none."""
+    positive = matrix.data[matrix.data > 0]
+    return float(positive.mean()) if len(positive) else 1.0
+
+
+def _confidence(matrix: csr_array, certainty: float) -> csr_matrix:
+    """1 + certainty * |w|, with the sign of w: what implicit reads as a like or a dislike."""
+    data = np.sign(matrix.data) * (1.0 + certainty * np.abs(matrix.data))
+    return csr_matrix((data.astype(np.float32), matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+def _ridge(config: AlsConfig, others: int) -> tuple[float, float]:
+    """What a row is regularised by: a base, and more for each of its signals; ``others`` are on the other side."""
+    if not config.scaled:
+        return config.regularisation / config.unobserved, 0.0
+    return config.regularisation * others, config.regularisation / config.unobserved
+
+
+def _factorise(confidence: csr_matrix, config: AlsConfig) -> Floats:
+    """Artwork factors (n, k)."""
+    draw = np.random.default_rng(config.seed)
+    width = min(config.n_components, *confidence.shape)
+    users, artworks = _start(draw, confidence.shape[0], width), _start(draw, confidence.shape[1], width)
+    sides = (
+        (list(_buckets(confidence, config)), users, artworks),
+        (list(_buckets(confidence.T.tocsr(), config)), artworks, users),
+    )
+    with threadpool_limits(1, "blas"):  # the library's own threads share the rows
+        for _ in range(config.iterations):
+            for buckets, factors, others in sides:
+                for rows, part, regularisation in buckets:
+                    solved = factors[rows]
+                    least_squares_cg(part, solved, others, regularisation, num_threads=config.threads)
+                    factors[rows] = solved
+    return artworks
+
+
+def _start(draw: np.random.Generator, rows: int, width: int) -> Floats:
+    """Small random factors."""
+    return np.asarray(draw.standard_normal((rows, width)) * 0.1 / np.sqrt(width), dtype=np.float32)
+
+
+def _buckets(confidence: csr_matrix, config: AlsConfig) -> Iterator[tuple[NDArray[np.intp], csr_matrix, float]]:
+    """Rows of similar degree, their part of the matrix, and their regularisation; rows without signals are left."""
+    degrees = np.diff(confidence.indptr)
+    base, each = _ridge(config, confidence.shape[1])
+    levels = np.floor(np.log(np.maximum(degrees, 1)) / np.log(BUCKET)) if config.scaled else np.zeros(len(degrees))
+    for level in np.unique(levels[degrees > 0]):
+        rows = np.flatnonzero((levels == level) & (degrees > 0))
+        yield rows, confidence[rows], base + each * float(degrees[rows].mean())
