@@ -37,6 +37,8 @@ _COLUMNS = {
     "artists": "text[]", "orientation": "varchar", "quality_score": "numeric", "image_url": "text",
 }  # fmt: skip
 
+Counts = tuple[int, int, int]  # rows, active ones, and a sum that tells one set of active ones from another
+
 
 @dataclass(frozen=True)
 class Catalogue:
@@ -54,7 +56,7 @@ class Catalogue:
     row_of_key: NDArray[np.int32]  # by artwork key; -1 where unknown, the first row of its image where several have it
     artist_rows: dict[str, NDArray[np.int32]] = field(default_factory=dict)  # rows by casefolded artist
     row_of_image: dict[int, int] = field(default_factory=dict)  # first row by hash of the image's URL
-    counts: tuple[int, int] = (-1, -1)  # rows and active rows of art_sessions when this was read
+    counts: Counts = (-1, -1, 0)  # of art_sessions when this was read
     size: int = field(init=False, default=0)  # active artworks
 
     def __post_init__(self) -> None:
@@ -101,12 +103,12 @@ def empty() -> Catalogue:
     )
 
 
-async def pool_counts(pool: AsyncConnectionPool, host: Host) -> tuple[int, int]:
-    """All and active artworks in the database: when they differ from a snapshot's, it is out of date."""
+async def pool_counts(pool: AsyncConnectionPool, host: Host) -> Counts:
+    """All and active artworks in the database and a sum over their ids: when they differ, a snapshot is out of date."""
     async with transaction(pool) as connection:
         cursor = await connection.execute(query("pool_counts", active=host.active("a")))
         row = await cursor.fetchone()
-    return (row[0], row[1]) if row else (0, 0)
+    return (row[0], row[1], row[2]) if row else (0, 0, 0)
 
 
 async def refresh(catalogue: Catalogue, pool: AsyncConnectionPool, host: Host) -> Catalogue:

@@ -15,7 +15,9 @@ SELECT table_name::text, column_name::text FROM information_schema.columns WHERE
 
 -- How many artworks there are and how many are active: a cheap sign of change, read from the pool_status index.
 -- name: pool_counts
-SELECT count(*), count(*) FILTER (WHERE {active}) FROM public.art_sessions AS a;
+-- The sum tells one artwork deleted and another inserted between two looks.
+SELECT count(*), count(*) FILTER (WHERE {active}), coalesce(sum(hashtext(a.id)) FILTER (WHERE {active}), 0)
+FROM public.art_sessions AS a;
 
 -- A key for every active artwork that has none; NOT EXISTS keeps the identity from being burned.
 -- name: register_artworks

@@ -95,6 +95,10 @@ class TestPool:
         own_host.set_status(first, "archived")
         assert ids_of(service.next(user)) == [second]
         assert _seconds_until(lambda: service.next(user)["unseen_total"] == 1) < 2.0
+        with own_host.connection.transaction():  # the pool is as large as before
+            own_host.delete(second)
+            third = own_host.add_artwork()
+        assert _seconds_until(lambda: ids_of(service.next(user)) == [third]) < 2.0
 
     def test_what_left_the_pool_is_not_served_even_where_the_snapshot_is_late(
         self, late_service: Service, own_host: Host, user: str
