@@ -88,8 +88,7 @@ def _score(view: View, states: dict[str, UserState]) -> None:
     """The fold-in and the scores of the whole pool."""
     state = next(iter(states.values()))
     assert view.model is not None
-    assert view.model.ranker is not None
-    view.model.ranker.score(state.signal_keys, state.signal_weights, view.model.rows)
+    view.model.score(state.signal_keys, state.signal_weights, np.arange(ARTWORKS, dtype=np.int32))
 
 
 async def _median_list(recommender: Recommender) -> float:
