@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from sklearn.isotonic import IsotonicRegression
 
-from features.arrays import Rows
+from features.arrays import Floats, Rows
 from features.catalogue import Catalogue
 from features.errors import BadImportError
 from features.weights import KINDS
 from serving.bundle import Bundle
 from training import metrics
 from training.dataset import Snapshot, Split, make_snapshot
+from training.intervals import Interval, interval
 from training.pool import bare_pool
 from training.replay import Known, Replay, rows_in, what_is_known
+from training.slices import by_style, slice_users
 
 PLACES = 20
+#: What every judged user has a figure of; the last three where they apply.
+FIGURES = ("recall", "ndcg", "hit_rate", "mrr", "map", "recall_warm", "recall_cold", "diversity")
 
 
 @dataclass(frozen=True)
@@ -36,10 +42,32 @@ class Rules:
 
 @dataclass(frozen=True)
 class Judged:
-    """The metrics, and beside them each user's own figures (user_id, recall, ndcg, ...), for intervals and slices."""
+    """The metrics as means over users; behind them each user's own figures, and tables of slices and of styles.
+
+    ``users`` has one row per judged user: user_id, signals (folded in), coverage (of the pool, at the cut) and the
+    figures named in FIGURES, null where one does not apply. ``slices`` and ``styles`` are training.slices'.
+    """
 
     metrics: dict[str, float] = field(default_factory=dict)
     users: pl.DataFrame = field(default_factory=pl.DataFrame)
+    slices: pl.DataFrame = field(default_factory=pl.DataFrame)
+    styles: pl.DataFrame = field(default_factory=pl.DataFrame)
+
+    def intervals(self) -> dict[str, Interval]:
+        """The mean over users of each figure that somebody has, with its interval."""
+        columns = {name: self.users[name].drop_nulls().to_numpy() for name in FIGURES if name in self.users.columns}
+        return {name: interval(values) for name, values in columns.items() if len(values)}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one user would have got: catalogue rows and ids, best first; beside what the user then liked."""
+
+    user_id: str
+    known: Known
+    rows: Rows
+    listed: list[str]
+    wanted: set[str]
 
 
 def judge(bundle: Bundle, halves: Split, pool: Catalogue, rules: Rules) -> Judged:
@@ -47,7 +75,7 @@ def judge(bundle: Bundle, halves: Split, pool: Catalogue, rules: Rules) -> Judge
 
     Nothing to judge where nobody liked a thing. Artworks that the pool does not hold count as missed. What users
     could like was chosen by whoever showed it, so recall also measures that policy; `auc_shown` (absent where nobody
-    met both) does not.
+    met both) does not. Cold artworks are those that nobody had met on the training side.
     """
     liked = halves.test.filter("liked")
     if liked.is_empty():
@@ -56,27 +84,28 @@ def judge(bundle: Bundle, halves: Split, pool: Catalogue, rules: Rules) -> Judge
     replay = Replay(bundle, pool)
     known = what_is_known(halves.train.signals, users, pool, rules.signals_per_user)
     found = replay.lists(known, rules.places)
-    lists = [[pool.ids[row] for row in rows] for rows in found]
-    relevant = _sets(liked, users)
-    each = pl.DataFrame(
-        {
-            "user_id": users,
-            "signals": [len(user.signal_rows) for user in known],
-            "recall": [metrics.recall(one, wanted) for one, wanted in zip(lists, relevant, strict=True)],
-            "ndcg": [metrics.ndcg(one, wanted, rules.places) for one, wanted in zip(lists, relevant, strict=True)],
-        }
-    )
-    told_apart = _told_apart(replay, known, halves.test, users)
+    answers = [
+        Answer(user, state, rows, [pool.ids[row] for row in rows], wanted)
+        for user, state, rows, wanted in zip(users, known, found, _sets(liked, users), strict=True)
+    ]
+    trained = frozenset(halves.train.signals["artwork_id"].unique().to_list())
+    each = _figures(answers, pool, trained, rules.places)
+    lists = [answer.listed for answer in answers]
+    at = f"_at_{rules.places}"
+    means = {f"{name}{at}": mean for name in FIGURES if (mean := each[name].mean()) is not None}
     return Judged(
         {
-            f"recall_at_{rules.places}": _mean(each["recall"]),
-            f"ndcg_at_{rules.places}": _mean(each["ndcg"]),
-            f"coverage_at_{rules.places}": metrics.coverage(lists, pool.size),
-            f"novelty_at_{rules.places}": metrics.novelty(lists, _popularity(halves.train, pool)),
-            **({"auc_shown": _mean(told_apart)} if told_apart else {}),
+            **{name: float(mean) for name, mean in means.items()},  # type: ignore[arg-type] # of floats
+            f"coverage{at}": metrics.coverage(lists, pool.size),
+            f"novelty{at}": metrics.novelty(lists, _popularity(halves.train, pool)),
+            "repeat_rate": metrics.repeat_rate(found, [set(user.seen.tolist()) for user in known]),
+            **_told_apart(replay, known, halves.test, users),
             "users_judged": float(len(users)),
+            "users_judged_cold": float(each["recall_cold"].count()),
         },
         each,
+        slice_users(each),
+        by_style(found, rows_by_user(liked, users, pool), pool),
     )
 
 
@@ -128,27 +157,76 @@ def _sets(liked: pl.DataFrame, users: list[str]) -> list[set[str]]:
     return [set(found[user]) for user in users]
 
 
-def _told_apart(replay: Replay, known: list[Known], test: pl.DataFrame, users: list[str]) -> list[float]:
-    """How well liked and not liked are told apart among what each user met later; users without either are left."""
+def _figures(answers: list[Answer], pool: Catalogue, trained: AbstractSet[str], places: int) -> pl.DataFrame:
+    """Each user's own figures, as `Judged.users` has them."""
+    pairs = [(answer.listed, answer.wanted) for answer in answers]
+    columns: dict[str, list[float] | list[float | None]] = {
+        "recall": [metrics.recall(listed, wanted) for listed, wanted in pairs],
+        "ndcg": [metrics.ndcg(listed, wanted, places) for listed, wanted in pairs],
+        "hit_rate": [metrics.hit(listed, wanted) for listed, wanted in pairs],
+        "mrr": [metrics.reciprocal_rank(listed, wanted) for listed, wanted in pairs],
+        "map": [metrics.average_precision(listed, wanted, places) for listed, wanted in pairs],
+        "recall_warm": [
+            metrics.recall(listed, warm) if (warm := wanted & trained) else None for listed, wanted in pairs
+        ],
+        "recall_cold": [metrics.cold_recall(listed, wanted, trained) for listed, wanted in pairs],
+        "diversity": [metrics.diversity(pool.vectors[answer.rows]) for answer in answers],
+    }
+    return pl.DataFrame(
+        {
+            "user_id": [answer.user_id for answer in answers],
+            "signals": [len(answer.known.signal_rows) for answer in answers],
+            "coverage": [int(pool.active[answer.known.seen].sum()) / max(pool.size, 1) for answer in answers],
+            **{name: pl.Series(values, dtype=pl.Float64) for name, values in columns.items()},
+        }
+    )
+
+
+def _told_apart(replay: Replay, known: list[Known], test: pl.DataFrame, users: list[str]) -> dict[str, float]:
+    """How well scores tell liked from not liked among what users met later: auc_shown and calibration_error."""
     met = test.filter(pl.col("user_id").is_in(users))
     met = met.with_columns(row=pl.Series(rows_in(replay.view.catalogue, met["artwork_id"].to_list()), dtype=pl.Int32))
-    groups = met.filter(pl.col("row") >= 0).group_by("user_id").agg("row", "liked")
-    groups = groups.filter(pl.col("liked").list.any() & ~pl.col("liked").list.all()).sort("user_id")
+    groups = met.filter(pl.col("row") >= 0).group_by("user_id").agg("row", "liked").sort("user_id")
     of_user = dict(zip(users, known, strict=True))
-    found = (
-        _auc(replay, of_user[user], rows.to_numpy(), liked.to_numpy())
+    scored = [
+        (margins, liked.to_numpy())
         for user, rows, liked in zip(groups["user_id"], groups["row"], groups["liked"], strict=True)
-    )
-    return [value for value in found if value is not None]
+        if (margins := replay.margins(of_user[user], rows.to_numpy())) is not None
+    ]
+    if all(liked.all() for _, liked in scored):  # a data set of likes alone
+        return {}
+    aucs = [_auc(margins, liked) for margins, liked in scored if liked.any() and not liked.all()]
+    return {**({"auc_shown": _mean(aucs)} if aucs else {}), **_calibration(scored)}
 
 
-def _auc(replay: Replay, user: Known, rows: NDArray[np.int32], liked: NDArray[np.bool_]) -> float | None:
+def _auc(scores: Floats, liked: NDArray[np.bool_]) -> float:
     """One user's; what cannot be scored counts as scored lowest."""
-    scores = replay.scores(user, rows)
-    if scores is None:
-        return None
     scores = np.nan_to_num(scores, nan=float(np.nanmin(scores, initial=0.0)) - 1.0)
     return metrics.auc(scores[liked].tolist(), scores[~liked].tolist())
+
+
+def _calibration(scored: list[tuple[Floats, NDArray[np.bool_]]]) -> dict[str, float]:
+    """The expected calibration error of the scores, each half of the users mapped to probabilities by the other.
+
+    Isotonic regression (Zadrozny & Elkan, KDD 2002) of liked on the score above the user's own median over the pool;
+    mapped and measured on the same users it would be 0 by construction.
+    """
+    halves = [_joined(scored[half::2]) for half in (0, 1)]
+    if any(len(scores) == 0 for scores, _ in halves):
+        return {}
+    expected = [
+        IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(*other).predict(scores)
+        for (scores, _), other in zip(halves, reversed(halves), strict=True)
+    ]
+    happened = np.concatenate([liked for _, liked in halves])
+    return {"calibration_error": metrics.calibration_error(np.concatenate(expected), happened)}
+
+
+def _joined(scored: list[tuple[Floats, NDArray[np.bool_]]]) -> tuple[Floats, NDArray[np.bool_]]:
+    """Scores and outcomes of several users in one row; what has no score is left out."""
+    scores = np.concatenate([np.zeros(0, np.float32), *(margins for margins, _ in scored)])
+    liked = np.concatenate([np.zeros(0, bool), *(outcome for _, outcome in scored)])
+    return scores[~np.isnan(scores)], liked[~np.isnan(scores)]
 
 
 def _popularity(train: Snapshot, pool: Catalogue) -> dict[str, float]:

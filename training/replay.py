@@ -58,6 +58,16 @@ class Replay:
         except CannotScoreError:
             return None
 
+    def margins(self, user: Known, rows: Rows) -> Floats | None:
+        """The same scores above the user's own median over the pool, which is where relevance begins."""
+        if self.view.model is None:
+            return None
+        try:
+            scores, median = model_scores(self.view.catalogue, self.view.model, user.signal_rows, user.weights, rows)
+        except CannotScoreError:
+            return None
+        return scores - np.float32(median)
+
     async def _lists(self, users: Iterable[Known], places: int) -> list[Rows]:
         """One after the other, as one worker would."""
         sorter = Sorter(PATIENT)

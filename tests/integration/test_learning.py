@@ -30,6 +30,7 @@ from serving import bundle as bundles
 from training import nmf, popularity, tracking
 from training.cli import app
 from training.dataset import take_snapshot
+from training.evaluate import FIGURES
 from training.publish import deliver, live_version, publish, rollback
 from training.run import Trained, train
 from training.synth import World, make_world
@@ -41,6 +42,10 @@ RECIPE = Recipe(seed=3, users=120, artworks=150, days=30, until=datetime(2026, 3
 HALF_LIFE = 90.0
 NMF = nmf.make_learner(nmf.NmfConfig(n_components=8))
 POPULARITY = popularity.make_learner()
+METRICS = {
+    *(f"{name}_at_20" for name in (*FIGURES, "coverage", "novelty")),
+    "auc_shown", "calibration_error", "repeat_rate", "users_judged", "users_judged_cold", "training_seconds",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -222,8 +227,7 @@ def test_each_training_is_one_run_and_one_version(two_versions: Settings, connec
         assert run.info.status == "FINISHED"
         assert registered.tags == {"model": name, "snapshot": snapshot.digest, "split": "time"}
         assert registered.tags.items() <= run.data.tags.items()
-        metrics = {"recall_at_20", "ndcg_at_20", "coverage_at_20", "novelty_at_20", "auc_shown", "users_judged"}
-        assert metrics | {"training_seconds"} == set(run.data.metrics)
+        assert set(run.data.metrics) == METRICS
         assert (run.data.params["users"], run.data.params["half_life_days"]) == (str(snapshot.users), "90.0")
     assert runs["nmf"].data.params["n_components"] == "8"
 
