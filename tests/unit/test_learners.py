@@ -140,6 +140,33 @@ def test_als_fold_in_finds_the_user_that_training_ended_with(*, scaled: bool) ->
         np.testing.assert_allclose(gradient, 0, atol=1e-3 * np.abs(factors).sum())
 
 
+def test_filters_score_by_their_formulae() -> None:
+    """A request's scores are the dense products of the papers, for users of the training and their own weights."""
+    draw = np.random.default_rng(5)
+    pairs = [(f"u{u:02}", f"artwork {a:02}", 1.0) for u in range(30) for a in draw.permutation(20)[: 3 + u % 8]]
+    given = given_likes(signals(pairs).sort("user_id", "artwork_id"))
+    weights = given.interactions.matrix.toarray().astype(np.float64)
+    roots = [np.sqrt(weights.sum(axis=axis)) for axis in (1, 0)]
+    normal = weights / roots[0][:, None] / roots[1]
+    basis = np.linalg.svd(normal)[2][:4].T
+    low_pass = basis / roots[1][:, None] @ (basis * roots[1][:, None]).T
+    inverse = np.linalg.inv((weights > 0).T.astype(float) @ (weights > 0) + 10.0 * np.eye(20))
+    ease = -inverse / np.diag(inverse)
+    np.fill_diagonal(ease, 0)
+    graph = item_item.GraphConfig
+    for learner, likeness in (
+        (item_item.make_graph_filter(graph()), normal.T @ normal),
+        (svd.make_learner(svd.SvdConfig(n_components=4)), low_pass),
+        (item_item.make_graph_filter(graph(n_components=4, low_pass=0.5)), normal.T @ normal + 0.5 * low_pass),
+        (item_item.make_ease(item_item.EaseConfig(penalty=10.0)), ease),
+    ):
+        model = model_of(learner, given)
+        for row in weights:
+            known = np.flatnonzero(row).astype(np.int32)
+            scores = model.score(known, row[known].astype(np.float32), np.arange(20, dtype=np.int32))
+            np.testing.assert_allclose(scores, row @ likeness, atol=1e-4)
+
+
 def test_a_part_that_brings_nothing_is_left_out_of_a_blend() -> None:
     """A single model can win: noise beside a model that tells the groups apart gets no weight."""
     noise = Learner("noise", "factors", "constant", popularity.make_learner().fit)
