@@ -236,3 +236,15 @@ def content_model() -> Model:
     model = make_model(Bundle(manifest, {}, ""))
     assert model.bundle.parts[0].kind == part.kind
     return model.aligned(["a", "b", "c"], np.eye(3, 92, dtype=np.float32))
+
+
+@pytest.mark.parametrize("learner", LEARNERS[:-1], ids=lambda learner: learner.name)
+def test_displays_alone_train_as_well_as_likes(learner: Learner) -> None:
+    """Where nothing tells of taste all weights are small and equal, and the unit must not matter."""
+    given = given_signals(checkerboard().with_columns(weight=pl.lit(0.05, pl.Float32), taste=pl.lit(None, pl.Float32)))
+    model = model_of(learner, given)
+    for user in range(SIDE):
+        unseen = [work for work in range(SIDE) if work not in met_by(user)]
+        met = rows(given, met_by(user))
+        scores = model.score(met, np.full(len(met), 0.05, np.float32), rows(given, unseen))
+        assert unseen[int(scores.argmax())] == user
