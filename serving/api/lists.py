@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC
-from typing import Any
+from functools import lru_cache
+from typing import Any, cast
 
 import msgspec
 
@@ -125,8 +126,6 @@ def _items(call: Call, answer: Answer) -> list[Item]:
 
 def _item(answer: Answer, position: int, row: dict[str, Any]) -> Item:
     """One artwork of a list; the lease is the list's."""
-    kind, _ = read_dna(row["dna_vector"])
-    usable = kind in {DnaKind.REAL, DnaKind.STUB}
     return Item(
         artwork_id=row["id"],
         lease_id=answer.recommendation_id,
@@ -134,7 +133,7 @@ def _item(answer: Answer, position: int, row: dict[str, Any]) -> Item:
         score=row["score"],
         rung=row["rung"],
         reason=RUNG_REASONS[row["rung"]],
-        dna_vector=msgspec.json.decode(row["dna_vector"]) if usable else None,
+        dna_vector=_dna(row["dna_vector"]),
         created_at=row["created_at"].replace(tzinfo=UTC),
         quality_score=None if row["quality_score"] is None else float(row["quality_score"]),
         styles=_texts(row["styles"]),
@@ -142,6 +141,15 @@ def _item(answer: Answer, position: int, row: dict[str, Any]) -> Item:
         artists=_texts(row["artists"]),
         **{name: row[name] for name in _PLAIN},
     )
+
+
+@lru_cache(maxsize=16_384)  # texts, not artworks: an edited one is another text
+def _dna(text: str | None) -> list[float] | None:
+    """The numbers of a usable vector, encoded once for all the lists that they go out in; None for any other."""
+    kind, _ = read_dna(text)
+    if text is None or kind not in {DnaKind.REAL, DnaKind.STUB}:
+        return None
+    return cast("list[float]", msgspec.Raw(msgspec.json.encode(msgspec.json.decode(text))))
 
 
 def _texts(array: list[str | None] | None) -> list[str]:

@@ -10,6 +10,7 @@ import time
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -197,7 +198,7 @@ def _request_id(request: Request) -> str:
 
 def _parameters(request: Request, kind: type) -> dict[str, Any]:
     """The query string; fields that are lists may be repeated or comma separated."""
-    lists = {field.name for field in msgspec.structs.fields(kind) if field.default_factory is list}
+    lists = _list_fields(kind)
     given = request.query_params
     return {
         name: [part for text in given.getlist(name) for part in text.split(",") if part]
@@ -205,6 +206,12 @@ def _parameters(request: Request, kind: type) -> dict[str, Any]:
         else given[name]
         for name in given
     }
+
+
+@cache
+def _list_fields(kind: type) -> frozenset[str]:
+    """The fields of a query that are lists."""
+    return frozenset(field.name for field in msgspec.structs.fields(kind) if field.default_factory is list)
 
 
 def _convert(data: dict[str, Any], kind: type, *, strict: bool) -> Any:
