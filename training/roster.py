@@ -9,7 +9,7 @@ from training.learner import Learner
 
 MAKERS: dict[str, Callable[[int], Learner]] = {
     "popularity": lambda _: popularity.make_learner(),
-    "content": lambda _: content.make_learner(),
+    "content": content.make_learner,
     "nmf": lambda seed: nmf.make_learner(nmf.NmfConfig(seed=seed)),
     "minibatch-nmf": lambda seed: nmf.make_learner(nmf.NmfConfig(batch_size=1_024, seed=seed)),
     "svd": lambda seed: svd.make_learner(svd.SvdConfig(seed=seed)),
@@ -31,8 +31,28 @@ def make_learner(name: str, seed: int = 0, on_step: Callable[[str], None] = lamb
     """The learner of this name with its usual settings. Raises KeyError for a name that is not in NAMES."""
     if name != DEFAULT:
         return MAKERS[name](seed)
-    parts = [MAKERS[each](seed) for each in BLENDED]
+    parts = [settings for each in BLENDED for settings in (MAKERS[each](seed), *OTHERS.get(each, _none)(seed))]
     return blend.make_learner(parts, blend.BlendConfig(seed=seed), on_step)
+
+
+def _other_als(seed: int) -> list[Learner]:
+    """Surer of what was seen and less regularised, for sparse data."""
+    tried = ((0.1, 0.01), (0.1, 0.001))
+    return [als.make_learner(als.AlsConfig(unobserved=one, regularisation=two, seed=seed)) for one, two in tried]
+
+
+def _other_ease(_: int) -> list[Learner]:
+    """A weaker penalty, for sparse data."""
+    return [item_item.make_ease(item_item.EaseConfig(penalty=100.0))]
+
+
+def _none(_: int) -> list[Learner]:
+    """One way only."""
+    return []
+
+
+#: Further settings of a part that a blend tries where the data are few enough.
+OTHERS: dict[str, Callable[[int], list[Learner]]] = {"als": _other_als, "ease": _other_ease}
 
 
 def _plain_als(seed: int) -> als.AlsConfig:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import timedelta
 
 import numpy as np
 import polars as pl
 import pytest
 
+from features.content import LENGTH
 from features.errors import CannotScoreError, TooManyArtworksError
+from features.weights import KINDS
 from serving.bundle import Bundle, Part
 from serving.model import Model, make_model
-from tests.given import SIDE, checkerboard, given_likes, given_signals, model_of, signals
+from tests.given import DAY, SIDE, checkerboard, given_likes, given_signals, model_of, signals
 from training import als, blend, bpr, item_item, nmf, popularity, roster, svd
+from training.dataset import make_snapshot
 from training.learner import Given, Learner, learn
+from training.pool import bare_pool
 from training.probes import check_probes, make_probes
 from training.replay import rows_in
 
@@ -30,7 +35,7 @@ LEARNERS = [
     item_item.make_graph_filter(item_item.GraphConfig()),
     item_item.make_graph_filter(item_item.GraphConfig(n_components=2)),
     PARTS[1],
-    blend.make_learner(PARTS, blend.BlendConfig(), lambda _: None),
+    blend.make_learner(PARTS, blend.BlendConfig(least_judged=SIDE), lambda _: None),
 ]
 every_learner = pytest.mark.parametrize("learner", LEARNERS, ids=lambda learner: learner.name)
 
@@ -71,7 +76,7 @@ def test_unknown_artworks_without_content_cannot_be_scored(learner: Learner) -> 
     """NaN, not zero."""
     given = given_likes(checkerboard())
     ids = [*given.pool.ids, "never heard of"]
-    model = make_model(learn(learner, given)).aligned(ids, np.zeros((len(ids), 92), np.float32))
+    model = make_model(learn(learner, given)).aligned(ids, np.zeros((len(ids), LENGTH), np.float32))
     scores = model.score(np.array([0], np.int32), np.ones(1, np.float32), np.array([0, SIDE], np.int32))
     assert np.isnan(scores).tolist() == [False, True]
     assert model.tiers(np.array([0, SIDE], np.int32)).tolist() == ["behaviour", "none"]
@@ -171,7 +176,9 @@ def test_a_part_that_brings_nothing_is_left_out_of_a_blend() -> None:
     """A single model can win: noise beside a model that tells the groups apart gets no weight."""
     noise = Learner("noise", "factors", "constant", popularity.make_learner().fit)
     learners = [noise, item_item.make_ease(item_item.EaseConfig(penalty=1.0))]
-    bundle = learn(blend.make_learner(learners, blend.BlendConfig(), lambda _: None), given_likes(checkerboard()))
+    bundle = learn(
+        blend.make_learner(learners, blend.BlendConfig(least_judged=SIDE), lambda _: None), given_likes(checkerboard())
+    )
     assert [part.name for part in bundle.parts] == ["ease"]
     assert not any(name.startswith("noise/") for name in bundle.arrays)
 
@@ -183,7 +190,7 @@ def test_ease_refuses_a_pool_too_large_to_invert() -> None:
     with pytest.raises(TooManyArtworksError, match="takes 11 at most"):
         learn(small, given)
     said: list[str] = []
-    bundle = learn(blend.make_learner([small, PARTS[0]], blend.BlendConfig(), said.append), given)
+    bundle = learn(blend.make_learner([small, PARTS[0]], blend.BlendConfig(least_judged=SIDE), said.append), given)
     assert [part.name for part in bundle.parts] == ["als"]
     assert any("takes 11 at most" in line for line in said)
 
@@ -198,7 +205,7 @@ def test_new_artworks_are_scored_by_their_content() -> None:
         if (u - a) % 2 == 0 and draw.random() < 0.5
     ]
     given = given_signals(signals(pairs).sort("user_id", "artwork_id"))
-    sides = np.zeros((82, 92), np.float32)
+    sides = np.zeros((82, LENGTH), np.float32)
     sides[np.arange(82), np.arange(82) % 2] = 1.0
     given = dataclasses.replace(given, pool=dataclasses.replace(given.pool, vectors=sides[:80]))
     model = make_model(learn(als.make_learner(als.AlsConfig(n_components=4)), given))
@@ -213,7 +220,7 @@ def test_a_model_grows_with_its_catalogue() -> None:
     """Aligned in two steps or at once: the same scores."""
     given = given_likes(checkerboard())
     model = make_model(learn(PARTS[0], given))
-    vectors = np.eye(SIDE + 2, 92, dtype=np.float32)
+    vectors = np.eye(SIDE + 2, LENGTH, dtype=np.float32)
     ids = ["new one", *given.pool.ids, "new two"]
     once = model.aligned(ids, vectors)
     again = model.aligned(ids[:1], vectors[:1]).aligned(ids[:5], vectors[:5]).aligned(ids, vectors)
@@ -235,7 +242,7 @@ def content_model() -> Model:
     part = Part(name="content", kind="content", fold_in="none")
     model = make_model(Bundle(manifest, {}, ""))
     assert model.bundle.parts[0].kind == part.kind
-    return model.aligned(["a", "b", "c"], np.eye(3, 92, dtype=np.float32))
+    return model.aligned(["a", "b", "c"], np.eye(3, LENGTH, dtype=np.float32))
 
 
 @pytest.mark.parametrize("learner", LEARNERS[:-1], ids=lambda learner: learner.name)
@@ -248,3 +255,60 @@ def test_displays_alone_train_as_well_as_likes(learner: Learner) -> None:
         met = rows(given, met_by(user))
         scores = model.score(met, np.full(len(met), 0.05, np.float32), rows(given, unseen))
         assert unseen[int(scores.argmax())] == user
+
+
+def with_sides(given: Given) -> Given:
+    """The checker-board with content: an even artwork looks even."""
+    sides = np.zeros((len(given.pool.ids), LENGTH), np.float32)
+    sides[np.arange(len(sides)), np.arange(len(sides)) % 2] = 1.0
+    return dataclasses.replace(given, pool=dataclasses.replace(given.pool, vectors=sides))
+
+
+def test_with_too_few_people_to_choose_by_a_blend_is_content_and_says_so() -> None:
+    """Twelve users cannot weigh models; one of them alone has a taste in content."""
+    content, said = roster.make_learner("content"), list[str]()
+    few = blend.make_learner([*PARTS, content], blend.BlendConfig(least_judged=SIDE + 1), said.append)
+    bundle = learn(few, with_sides(given_likes(checkerboard())))
+    assert [(part.name, part.weight) for part in bundle.parts] == [("content", 1.0)]
+    assert bundle.manifest.params["too_little"].startswith("12 validation users are too few to choose by, 13 are")
+    assert bundle.manifest.params["too_little"] in said
+
+
+def test_without_content_too_few_people_get_all_parts_in_equal_shares() -> None:
+    """Nothing to prefer, so nothing is preferred."""
+    learners = [*PARTS, roster.make_learner("content")]
+    few = blend.make_learner(learners, blend.BlendConfig(least_judged=SIDE + 1), lambda _: None)
+    bundle = learn(few, given_likes(checkerboard()))
+    assert [(part.name, part.weight) for part in bundle.parts] == [("als", 1.0), ("ease", 1.0)]
+
+
+@pytest.mark.parametrize(("most_tried", "penalty"), [(1_000, 1.0), (10, 1e9)])
+def test_the_best_settings_of_a_part_are_taken_where_the_data_are_few(most_tried: int, penalty: float) -> None:
+    """Settings that tell nobody apart lose, unless more signals than may be tried leave only the first settings."""
+    blunt = Learner("ease", "factors", "constant", popularity.make_learner().fit, {"penalty": 1e9})
+    settings = [blunt, item_item.make_ease(item_item.EaseConfig(penalty=1.0))]
+    config = blend.BlendConfig(least_judged=SIDE, most_tried=most_tried)
+    bundle = learn(blend.make_learner(settings, config, lambda _: None), given_likes(checkerboard()))
+    assert bundle.manifest.params["ease_penalty"] == penalty
+
+
+def test_a_blend_is_chosen_by_what_was_shown_where_the_data_tell() -> None:
+    """Who chose what to show is not taste: popularity finds what was shown next, and loses against telling it apart."""
+    pairs = [(f"user {user:02}", work) for user in range(40) for work in range(60)]
+    hour = {pair: DAY + timedelta(hours=(7 * place) % 100) for place, pair in enumerate(pairs)}
+    shown = pl.DataFrame(
+        {
+            "user_id": [user for user, _ in pairs],
+            "artwork_id": [f"artwork {work:02}" for _, work in pairs],
+            "kind": pl.Series(
+                ["like" if (int(user[-2:]) - work) % 2 == 0 else "skip" for user, work in pairs], dtype=pl.Enum(KINDS)
+            ),
+            "value": pl.Series([None] * len(pairs), dtype=pl.Float32),
+            "at": pl.Series([hour[pair] for pair in pairs], dtype=pl.Datetime("us", "UTC")),
+        }
+    ).sort("user_id", "artwork_id")
+    given = Given(make_snapshot(shown, 90.0), bare_pool(shown["artwork_id"].unique().sort().to_list()))
+    learners = [popularity.make_learner(), item_item.make_ease(item_item.EaseConfig(penalty=1.0))]
+    bundle = learn(blend.make_learner(learners, blend.BlendConfig(), lambda _: None), given)
+    assert [part.name for part in bundle.parts] == ["ease"]
+    assert bundle.manifest.params["chosen_by"] == "AUC of what was shown on 40 validation users"
