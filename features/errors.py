@@ -70,8 +70,20 @@ class TooLittleDataError(VernissageError):
     """Too little to train {model}: {users} users, {interactions} signals; {min_users} users with likes are needed."""
 
 
+class TooFewSessionsError(VernissageError):
+    """Too little to fit demand: {found} {what}; {least} are needed."""
+
+
 class TooManyArtworksError(VernissageError):
     """Too many artworks to train {model}: {artworks}; it inverts a dense matrix and takes {most} at most."""
+
+
+class UnknownModelError(VernissageError):
+    """There is no model called {model!r}; there are {known}."""
+
+
+class GuardrailError(VernissageError):
+    """Version {version} is not published: {reason}. `--force` publishes it anyway."""
 
 
 class TrackingError(VernissageError):
