@@ -59,6 +59,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     artwork_bytes: Count = 250_000  # of an image whose size is not known
     resign_hook: str = ""  # "package.module:function" that maps (artwork id, image URL) to a freshly signed URL
 
+    # Demand before anything is fitted (Beta and Gamma laws of returning and leaving; medians of a young service)
+    return_shape: Positive = 0.6  # of the Gamma law of sessions per day: below 1, most come rarely and a few often
+    return_scale_days: Positive = 2.0  # of the same law: its mean is shape / scale = 0.3 sessions a day
+    leave_alpha: Positive = 0.5  # chance to leave for ever after a session: Beta(0.5, 3), 14% on average
+    leave_beta: Positive = 3.0
+    outage_seconds: Positive = 1_800.0  # how long generation is away when it is: some probes of an open breaker
+
+    # Generation (dollars; the rule is p B >= c w)
+    image_cost: Positive = 0.02  # of one generated image, the host's price
+    stockout_cost: Positive = 0.10  # of one request that finds nothing relevant: free tier; up to 0.50 for the top
+    horizon_days: Positive = 30.0  # an image that nobody reaches in so long counts as waste
+    planning_seconds: Positive = 60.0  # between planning runs: shorter ones would order twice for one wish
+    lead_p50_seconds: Positive = 50.0  # from order to artwork, until enough orders were timed
+    lead_p95_seconds: Positive = 90.0
+    floor_artworks: Count = 20  # without a forecast: stock beyond what the lead time takes, below which it is filled
+    floor_batch: Count = 4  # and so many more at once, so that not every display orders
+
     # The host's routes
     list_job_seconds: Positive = 10.0  # the client polls at about 0, 2, 6, 14 s and gives up at 20 s
 
