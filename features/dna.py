@@ -20,7 +20,7 @@ TASTE_LENGTH = 44
 LOWEST, HIGHEST = 0.0, 3.0
 
 #: Upper end of each taste dimension's usual range: 0-1 or 0-2, but 13 (fractal depth) and 28 (depth layers) 0-3.
-_WIDE = (13, 28)
+WIDE = (13, 28)
 
 
 class DnaKind(enum.IntEnum):
@@ -70,5 +70,5 @@ def taste_part(vectors: Floats) -> Floats:
     """
     taste = vectors[:, :TASTE_LENGTH]
     top = np.full(TASTE_LENGTH, 2.0, dtype=np.float32)
-    top[list(_WIDE)] = HIGHEST
+    top[list(WIDE)] = HIGHEST
     return np.asarray(taste / top * 2.0 - 1.0, dtype=np.float32)
