@@ -14,6 +14,7 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from features.arrays import Floats
-from features.content import LENGTH, content_vectors, tokens_of
+from features.content import LENGTH, Space, content_vectors, space_of, tokens_of
 from features.database import query, transaction
 from features.dna import read_dna
 from features.host import Host
@@ -51,7 +52,7 @@ class Catalogue:
     quality: Floats  # 0 to 1
     active: NDArray[np.bool_]
     dna_kinds: NDArray[np.int8]
-    vectors: Floats  # content, (n, 92), unit length or zeros
+    vectors: Floats  # content, (n, 128)
     style_rows: dict[str, NDArray[np.int32]]  # rows by casefolded style
     row_of_key: NDArray[np.int32]  # by artwork key; -1 where unknown, the first row of its image where several have it
     artist_rows: dict[str, NDArray[np.int32]] = field(default_factory=dict)  # rows by casefolded artist
@@ -62,6 +63,11 @@ class Catalogue:
     def __post_init__(self) -> None:
         """Count the active artworks once."""
         object.__setattr__(self, "size", int(self.active.sum()))
+
+    @cached_property
+    def space(self) -> Space:
+        """The content vectors, with what tells how artworks differ."""
+        return space_of(self.vectors)
 
     def rows(self, keys: NDArray[np.int32]) -> NDArray[np.int32]:
         """Rows of those of ``keys`` that the catalogue holds; the others are left out."""

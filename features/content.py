@@ -1,49 +1,79 @@
-"""Content vectors: what an artwork looks like and is called, as one unit vector, without any training.
+"""Content vectors: what an artwork looks like and is called, as one vector, without any training.
 
 The words (styles, motifs, artists, prompt) are hashed to fixed random directions (Weinberger et al., "Feature
 hashing for large scale multitask learning", ICML 2009; random projection after Achlioptas, PODS 2001), so a new
 artwork has its vector at once and any language and script works. A usable DNA vector is set beside them; a stub
-or broken one falls back on the words alone.
+or broken one falls back on the words alone. The inner product of two vectors is half the cosine of their words and
+half that of their DNA.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
-from features.arrays import Floats
+from features.arrays import Floats, Mask, Rows
 from features.dna import TASTE_LENGTH, DnaKind, taste_part
 
-WORD_LENGTH = 48
+#: Of what the numbers mean; what was learnt from another version's vectors must not score this one's.
+VERSION = 2
+WORD_LENGTH = 84
 LENGTH = WORD_LENGTH + TASTE_LENGTH
 
-#: How much a token of each field counts before a part is brought to unit length.
-STYLE, MOTIF, ARTIST, PROMPT = 1.0, 0.5, 0.7, 0.25
-#: Share of the squared length that goes to the DNA where both parts exist.
-DNA_SHARE = 0.5
+#: How much a token of each field counts before the words are brought to one length.
+STYLE, MOTIF, ARTIST, PROMPT = 1.0, 0.25, 0.4, 0.1
+PART = np.float32(np.sqrt(0.5))  # length of the words, and of the DNA
 
 _WORD = re.compile(r"\w+", re.UNICODE)
+#: Scripts that set no space between words: kana, Han, Thai, Lao, Burmese, Khmer.
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+"
+)
+
+
+@dataclass(frozen=True)
+class Space:
+    """A pool's content vectors (n, 128), beside what tells how its artworks differ.
+
+    To a cosine all DNA is alike, for its mean is far from nothing; differences count from ``centre`` (128,), the mean
+    of the words and of the looks that are known, which stands in for the looks of an artwork without a usable DNA.
+    """
+
+    vectors: Floats
+    looks: Mask  # (n,): has a usable DNA
+    centre: Floats
+
+    def differences(self, rows: Rows) -> Floats:
+        """How artworks differ from the pool's mean, shape (m, 128); no difference in looks where they are unknown."""
+        found = self.vectors[rows] - self.centre
+        found[~self.looks[rows], WORD_LENGTH:] = 0.0
+        return found
+
+
+def space_of(vectors: Floats) -> Space:
+    """The space of a pool's vectors."""
+    looks = np.asarray(vectors[:, WORD_LENGTH:].any(axis=1))
+    told = np.repeat([max(len(vectors), 1), max(int(looks.sum()), 1)], [WORD_LENGTH, TASTE_LENGTH])
+    return Space(vectors, looks, np.asarray(vectors.sum(axis=0) / told, dtype=np.float32))
 
 
 def content_vectors(dna_kinds: Sequence[DnaKind], dna: Floats, tokens: Sequence[Iterable[tuple[str, float]]]) -> Floats:
-    """Unit content vectors, shape (n, 92): 48 for the words, 44 for the DNA; zeros for an artwork without either.
+    """Content vectors, shape (n, 128): 84 for the words, 44 for the DNA, each part of length sqrt(1/2) or zeros.
 
     ``dna``: (n, 50); ``tokens``: per artwork pairs of token and weight, as `tokens_of` makes them.
     """
     if not len(tokens):
         return np.zeros((0, LENGTH), dtype=np.float32)
-    words = _unit(np.stack([_embed(pairs) for pairs in tokens]))
+    words = np.stack([_embed(pairs) for pairs in tokens])
     real = np.asarray(dna_kinds) == DnaKind.REAL
-    looks = _unit(np.where(real[:, None], taste_part(dna), 0.0).astype(np.float32))
-    share = np.float32(np.sqrt(DNA_SHARE))
-    both = real & words.any(axis=1)
-    words[both] *= np.float32(np.sqrt(1 - DNA_SHARE))
-    looks[both] *= share
-    return np.hstack([words, looks])
+    looks = np.where(real[:, None], taste_part(dna), 0.0).astype(np.float32)
+    return PART * np.hstack([_unit(words), _unit(looks)])
 
 
 def tokens_of(
@@ -56,12 +86,44 @@ def tokens_of(
     pairs = [(f"style:{name.casefold()}", STYLE) for name in styles if name]
     pairs += [(f"motif:{name.casefold()}", MOTIF) for name in motifs if name]
     pairs += [(f"artist:{name.casefold()}", ARTIST) for name in artists if name]
-    pairs += [(f"word:{word}", PROMPT) for word in set(_WORD.findall(prompt.casefold()))]
+    pairs += [(f"word:{word}", PROMPT) for word in sorted(words_of(prompt))]
     return pairs
 
 
+def words_of(text: str) -> set[str]:
+    """The different words of a text in any script; pairs of characters where a script sets no spaces.
+
+    >>> sorted(words_of("Quiet harbour, quiet sea"))
+    ['harbour', 'quiet', 'sea']
+    >>> sorted(words_of("霧の港"))
+    ['の港', '霧の']
+    """
+    folded = text.casefold()
+    if folded.isascii():
+        return set(_WORD.findall(folded))
+    return set(_words_of_any_script(unicodedata.normalize("NFC", folded)))
+
+
+def _words_of_any_script(text: str) -> Iterator[str]:
+    """Words between spaces, and pairs of neighbours where none are set: as informative as a dictionary's words.
+
+    (Nie & Ren, "Chinese information retrieval: using characters or words?", IP&M 35(4), 1999.) Vowel signs and other
+    marks belong to their word, though the pattern for words does not take them in.
+    """
+    for run in _UNSPACED.findall(text):
+        letters = run if len(run) > 1 else run + " "
+        yield from (letters[place : place + 2].strip() for place in range(len(letters) - 1))
+    spaced = _UNSPACED.sub(" ", text)
+    yield from "".join(letter if _in_word(letter) else " " for letter in spaced).split()
+
+
+def _in_word(letter: str) -> bool:
+    """Whether a character is a letter, a number, or a mark on one."""
+    return letter.isalnum() or letter == "_" or unicodedata.category(letter) in {"Mn", "Mc"}
+
+
 def _embed(pairs: Iterable[tuple[str, float]]) -> Floats:
-    """The weighted sum of the tokens' directions, shape (48,)."""
+    """The weighted sum of the tokens' directions, shape (84,)."""
     total = np.zeros(WORD_LENGTH, dtype=np.float32)
     for token, weight in pairs:
         total += np.float32(weight) * _direction(token)
@@ -70,9 +132,10 @@ def _embed(pairs: Iterable[tuple[str, float]]) -> Floats:
 
 @lru_cache(maxsize=65_536)
 def _direction(token: str) -> Floats:
-    """A token's random signs, shape (48,), the same on every machine."""
-    bits = np.frombuffer(hashlib.blake2b(token.encode(), digest_size=WORD_LENGTH // 8).digest(), dtype=np.uint8)
-    return np.asarray(np.unpackbits(bits).astype(np.float32) * 2 - 1)
+    """A token's random signs, shape (84,), the same on every machine."""
+    octets = hashlib.blake2b(token.encode(), digest_size=-(-WORD_LENGTH // 8)).digest()
+    bits = np.unpackbits(np.frombuffer(octets, dtype=np.uint8))[:WORD_LENGTH]
+    return np.asarray(bits.astype(np.float32) * 2 - 1)
 
 
 def _unit(vectors: Floats) -> Floats:

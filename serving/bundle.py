@@ -61,6 +61,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     created_at: str  # ISO 8601, UTC
     snapshot: str  # sha256 of the data it was trained on
     half_life_days: float
+    content_version: int = 1  # of the content vectors it was trained on
     params: dict[str, Any] = {}
     metrics: dict[str, float] = {}
     files: dict[str, str] = {}
@@ -155,20 +156,32 @@ def _check_arrays(folder: Path, manifest: Manifest, arrays: Mapping[str, np.ndar
     """Shapes, types and finiteness of what the rankers of this bundle read."""
     if manifest.kind == "blend" and not manifest.parts:
         raise BadBundleError(path=folder, reason="a blend must name its parts")
-    if manifest.kind == "content":
-        return
-    for name in SHARED:
-        if name not in arrays:
-            raise BadBundleError(path=folder, reason=f"the array {name} is missing")
-    count = arrays["artwork_ids"].size
-    if arrays["artwork_ids"].shape != (count,) or count == 0 or len(np.unique(arrays["artwork_ids"])) != count:
-        raise BadBundleError(path=folder, reason="artwork_ids must be a row of distinct ids and not empty")
+    if manifest.content_version != content.VERSION and any(_of_content(name) for name in arrays):
+        reason = f"it was trained on version {manifest.content_version} of content vectors, not {content.VERSION}"
+        raise BadBundleError(path=folder, reason=reason)
+    count = 0 if manifest.kind == "content" else _count_artworks(folder, arrays)
     for part in parts_of(manifest):
         if reason := _wrong_in(part, arrays_of(arrays, part), count):
             raise BadBundleError(path=folder, reason=reason)
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise BadBundleError(path=folder, reason=f"{name} holds NaN or infinity")
+
+
+def _of_content(name: str) -> bool:
+    """Whether an array means something for one version of content vectors only."""
+    return name.rpartition("/")[2] in {"content_map", "taste_mean", "taste_ridge"}
+
+
+def _count_artworks(folder: Path, arrays: Mapping[str, np.ndarray]) -> int:
+    """How many artworks the bundle knows; they must be told apart."""
+    for name in SHARED:
+        if name not in arrays:
+            raise BadBundleError(path=folder, reason=f"the array {name} is missing")
+    count = arrays["artwork_ids"].size
+    if arrays["artwork_ids"].shape != (count,) or count == 0 or len(np.unique(arrays["artwork_ids"])) != count:
+        raise BadBundleError(path=folder, reason="artwork_ids must be a row of distinct ids and not empty")
+    return count
 
 
 def _wrong_in(part: Part, arrays: Mapping[str, np.ndarray], count: int) -> str:
@@ -179,12 +192,15 @@ def _wrong_in(part: Part, arrays: Mapping[str, np.ndarray], count: int) -> str:
             return f"the array {name} is missing"
     if not set(FOLD_IN_ARRAYS[part.fold_in]) <= set(arrays):
         return f"a {FOLD_IN_NAMES[part.fold_in]} fold-in needs the arrays {' and '.join(FOLD_IN_ARRAYS[part.fold_in])}"
+    if ("taste_mean" in arrays) != ("taste_ridge" in arrays):
+        return "the arrays taste_mean and taste_ridge belong together"
     factors = arrays.get("factors", np.zeros((count, 0)))
     width = factors.shape[-1] if factors.ndim else 0
     stored = arrays.get("indices", np.zeros(0)).size
     shapes = {
         "factors": (count, width), "prior": (count,), "projection": (count, width), "gram": (width, width),
         "offset": (count,), "content_map": (CONTENT + 1, width), "ridge": (3,),
+        "taste_mean": (CONTENT + 1,), "taste_ridge": (CONTENT + 1, CONTENT + 1),
         "indptr": (count + 1,), "indices": (stored,), "values": (stored,),
     }  # fmt: skip
     for name, shape in shapes.items():

@@ -14,13 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.arrays import Floats, Mask, Rows
+from features.content import LENGTH, Space, space_of
 from features.errors import CannotScoreError
 from serving.bundle import Bundle, Part
-from serving.rankers import ContentRanker, FactorRanker, ItemItemRanker, make_factor_ranker, make_item_ranker
+from serving.rankers import (
+    ContentRanker,
+    FactorRanker,
+    ItemItemRanker,
+    make_factor_ranker,
+    make_item_ranker,
+    make_taste_prior,
+)
 
 #: What a score rests on: what people did, the artwork's content alone, or nothing that concerns this artwork.
 Tier = Literal["behaviour", "content", "none"]
-Learnt = FactorRanker | ItemItemRanker
+Learnt = FactorRanker | ItemItemRanker | ContentRanker  # the last works in the catalogue's rows
+_NOWHERE = space_of(np.zeros((0, LENGTH), np.float32))
 
 
 @dataclass(frozen=True)
@@ -32,24 +41,25 @@ class Model:
     """
 
     bundle: Bundle
-    rankers: tuple[tuple[Part, Learnt | None], ...]  # None: content, whose rows are the catalogue's
+    rankers: tuple[tuple[Part, Learnt], ...]
     row_of: dict[str, int]
     rows: Rows
-    vectors: Floats
+    space: Space
 
     def aligned(self, ids: Sequence[str], vectors: Floats) -> Model:
         """The model for a catalogue that begins with the artworks it is aligned to already (rows never move)."""
         start = len(self.rows)
         if len(ids) == start:
-            return replace(self, vectors=vectors)
+            return self
         found = np.fromiter((self.row_of.get(artwork_id, -1) for artwork_id in ids[start:]), np.int32)
         new = found < 0
         known = len(self.row_of)
         first = known + int((self.rows >= known).sum())
         found[new] = first + np.arange(int(new.sum()), dtype=np.int32)
         cold = vectors[start:][new]
-        rankers = tuple((part, ranker and ranker.with_cold(cold)) for part, ranker in self.rankers)
-        return replace(self, rankers=rankers, rows=np.concatenate([self.rows, found]), vectors=vectors)
+        space = space_of(vectors)
+        rankers = tuple((part, _extended(ranker, cold, space)) for part, ranker in self.rankers)
+        return replace(self, rankers=rankers, rows=np.concatenate([self.rows, found]), space=space)
 
     def score(self, signal_rows: Rows, weights: Floats, candidates: Rows) -> Floats:
         """Scores of ``candidates``, shape (m,). Raises CannotScoreError for a user whom no part can score."""
@@ -67,17 +77,17 @@ class Model:
     def tiers(self, rows: Rows) -> NDArray[np.str_]:
         """What the scores of catalogue rows rest on, shape (m,): see `Tier`."""
         behaviour = self.knows(rows)
-        told = self.vectors[rows].any(axis=1) if len(self.vectors) else np.zeros(len(rows), bool)
+        told = self.space.vectors[rows].any(axis=1)
         return np.where(behaviour, "behaviour", np.where(told, "content", "none"))
 
     def knows(self, rows: Rows) -> Mask:
         """Which catalogue rows the bundle was trained on, shape (m,)."""
         return np.asarray(self.rows[rows] < len(self.row_of))
 
-    def _part_score(self, ranker: Learnt | None, signal_rows: Rows, weights: Floats, candidates: Rows) -> Floats:
+    def _part_score(self, ranker: Learnt, signal_rows: Rows, weights: Floats, candidates: Rows) -> Floats:
         """Scores by one part, in its own rows."""
-        if ranker is None:
-            return ContentRanker(self.vectors).score(signal_rows, weights, candidates)
+        if isinstance(ranker, ContentRanker):
+            return ranker.score(signal_rows, weights, candidates)
         return ranker.score(self.rows[signal_rows], weights, self.rows[candidates])
 
 
@@ -86,7 +96,7 @@ def make_model(bundle: Bundle) -> Model:
     rankers = tuple((part, _make_ranker(bundle, part)) for part in bundle.parts)
     ids = bundle.arrays.get("artwork_ids", np.zeros(0, np.str_))
     row_of = {artwork_id: row for row, artwork_id in enumerate(ids.tolist())}
-    return Model(bundle, rankers, row_of, np.zeros(0, np.int32), np.zeros((0, 0), np.float32))
+    return Model(bundle, rankers, row_of, np.zeros(0, np.int32), _NOWHERE)
 
 
 def mix(scored: Sequence[tuple[float, Floats]]) -> Floats:
@@ -109,9 +119,14 @@ def mix(scored: Sequence[tuple[float, Floats]]) -> Floats:
     return total
 
 
-def _make_ranker(bundle: Bundle, part: Part) -> Learnt | None:
-    """The ranker of one part; None for content."""
-    if part.kind == "content":
-        return None
+def _extended(ranker: Learnt, cold: Floats, space: Space) -> Learnt:
+    """A ranker for a catalogue that has grown by artworks; ``cold`` (m, d) are the vectors of unheard-of ones."""
+    return replace(ranker, space=space) if isinstance(ranker, ContentRanker) else ranker.with_cold(cold)
+
+
+def _make_ranker(bundle: Bundle, part: Part) -> Learnt:
+    """The ranker of one part."""
     arrays = bundle.arrays_of(part)
+    if part.kind == "content":
+        return ContentRanker(_NOWHERE, make_taste_prior(arrays))
     return make_item_ranker(arrays) if part.kind == "items" else make_factor_ranker(part.fold_in, arrays)

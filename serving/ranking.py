@@ -163,7 +163,7 @@ def model_scores(
 
 def near_scores(catalogue: Catalogue, signal_rows: Rows, weights: Floats, rows: Rows) -> tuple[Floats, float]:
     """Content nearness of ``rows`` (m,) to the user's taste, and the upper quartile of it over the pool."""
-    return _with_quantile(catalogue, rows, NEAR, partial(ContentRanker(catalogue.vectors).score, signal_rows, weights))
+    return _with_quantile(catalogue, rows, NEAR, partial(ContentRanker(catalogue.space).score, signal_rows, weights))
 
 
 def _with_quantile(

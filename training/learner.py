@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from features import content
 from features.arrays import Floats
 from features.catalogue import Catalogue
 from features.matrix import Interactions, to_matrix
@@ -95,6 +96,7 @@ def learn(learner: Learner, given: Given) -> Bundle:
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         snapshot=given.snapshot.digest,
         half_life_days=given.snapshot.half_life_days,
+        content_version=content.VERSION,
         params={**learner.params, **fitted.params},
     )
     return Bundle(manifest, fitted.arrays, digest="")

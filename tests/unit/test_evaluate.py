@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from features.catalogue import Catalogue
+from features.content import LENGTH
 from serving.bundle import Bundle
 from tests.given import DAY, signals
 from training import content, popularity
@@ -28,7 +29,7 @@ def artwork(number: int) -> str:
 
 def make_pool() -> Catalogue:
     """Even artworks are cubist and look alike, odd ones baroque and look alike; the last two are new."""
-    vectors = np.zeros((ARTWORKS, 92), np.float32)
+    vectors = np.zeros((ARTWORKS, LENGTH), np.float32)
     vectors[np.arange(ARTWORKS), np.arange(ARTWORKS) % 2] = 1.0
     styles = {"cubism": np.arange(0, ARTWORKS, 2, np.int32), "baroque": np.arange(1, ARTWORKS, 2, np.int32)}
     return dataclasses.replace(bare_pool([artwork(n) for n in range(ARTWORKS)]), vectors=vectors, style_rows=styles)
