@@ -138,11 +138,11 @@ def rows_by_user(liked: pl.DataFrame, users: list[str], pool: Catalogue) -> list
 
 def _lines(path: Path) -> pl.DataFrame:
     """The pairs of a file of 'user item item ...' lines as displays; raises BadImportError without any."""
-    rows = (line.split() for line in path.read_text("utf-8").splitlines())
-    pairs = [(row[0], artwork_id) for row in rows if row for artwork_id in row[1:]]
-    if not pairs:
+    words = pl.Series(path.read_text("utf-8").splitlines(), dtype=pl.String).str.extract_all(r"\S+")
+    lines = pl.DataFrame({"user_id": words.list.first(), "artwork_id": words.list.slice(1)})
+    frame = lines.explode("artwork_id").drop_nulls().unique()
+    if frame.is_empty():
         raise BadImportError(path=path, reason="it holds no 'user item item ...' line")
-    frame = pl.DataFrame(pairs, {"user_id": pl.String, "artwork_id": pl.String}, orient="row").unique()
     return frame.sort("user_id", "artwork_id").with_columns(
         kind=pl.lit("displayed").cast(pl.Enum(KINDS)),
         value=pl.lit(None, pl.Float32),

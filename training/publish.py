@@ -13,7 +13,7 @@ import getpass
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -51,12 +51,15 @@ class Delivered:
     folder: Path
 
 
-def publish(version: str, settings: Settings, connection: psycopg.Connection) -> Delivered:
-    """Verify a version, deliver it and move the alias to it.
+def publish(
+    version: str, settings: Settings, connection: psycopg.Connection, note: Mapping[str, str] | None = None
+) -> Delivered:
+    """Verify a version, deliver it and move the alias to it; ``note`` goes into the audit log beside its digest.
 
-    Raises BadBundleError (noted in the audit log; nothing moves) or TrackingError.
+    Whether it is good enough is training.gate's question, which asks it first. Raises BadBundleError (noted in the
+    audit log; nothing moves) or TrackingError.
     """
-    return _bring(version, "publish", settings, connection)
+    return _bring(version, "publish", settings, connection, note or {})
 
 
 def rollback(settings: Settings, connection: psycopg.Connection) -> Delivered:
@@ -64,7 +67,7 @@ def rollback(settings: Settings, connection: psycopg.Connection) -> Delivered:
     line = live_line(_history(connection))
     if len(line) < 2:  # noqa: PLR2004 - the present one and one before it
         raise NoEarlierVersionError(reason=f"live so far: {', '.join(line) or 'none'}")
-    return _bring(line[-2], "rollback", settings, connection)
+    return _bring(line[-2], "rollback", settings, connection, {})
 
 
 def live_line(history: list[Outcome]) -> list[str]:
@@ -103,7 +106,7 @@ def deliver(settings: Settings, connection: psycopg.Connection) -> Outcome | Non
         except BadBundleError as error:
             _refuse(version, error, connection)
             return Outcome("refuse", version, str(error))
-        _set_live(version, "publish", delivered, connection)
+        _set_live(version, "publish", delivered, connection, {})
         return Outcome("publish", version)
 
 
@@ -140,7 +143,9 @@ def _is_sound(folder: Path, digest: str) -> bool:
         return False
 
 
-def _bring(version: str, action: Action, settings: Settings, connection: psycopg.Connection) -> Delivered:
+def _bring(
+    version: str, action: Action, settings: Settings, connection: psycopg.Connection, note: Mapping[str, str]
+) -> Delivered:
     """Verify first and move the alias then; should the row fail after that, the watcher writes it."""
     with _one_at_a_time(connection):
         try:
@@ -150,7 +155,7 @@ def _bring(version: str, action: Action, settings: Settings, connection: psycopg
             refusal = error
         else:
             tracking.move_alias(settings, CHAMPION, version)
-            _set_live(version, action, delivered, connection)
+            _set_live(version, action, delivered, connection, note)
             return delivered
     raise refusal
 
@@ -163,23 +168,27 @@ def _one_at_a_time(connection: psycopg.Connection) -> Iterator[None]:
         yield
 
 
-def _set_live(version: str, action: Action, delivered: Delivered, connection: psycopg.Connection) -> None:
+def _set_live(
+    version: str, action: Action, delivered: Delivered, connection: psycopg.Connection, note: Mapping[str, str]
+) -> None:
     """Write the row that workers watch, and the audit log."""
     row = {"alias": CHAMPION, "version": version, "bundle_path": str(delivered.folder)}
     connection.execute(query("set_live_model"), {**row, "digest": delivered.bundle.digest})
-    _audit(action, version, {"digest": delivered.bundle.digest}, connection)
+    audit(action, version, {"digest": delivered.bundle.digest, **note}, connection)
 
 
 def _refuse(version: str, error: BadBundleError, connection: psycopg.Connection) -> None:
     """Note the refusal beside the live row, which stays; workers log and count it from there."""
     reason = str(error)
     connection.execute(query("refuse_model"), {"alias": CHAMPION, "version": version, "reason": reason})
-    _audit("refuse", version, {"reason": reason}, connection)
+    audit("refuse", version, {"reason": reason}, connection)
 
 
-def _audit(action: Action, version: str, detail: dict[str, str], connection: psycopg.Connection) -> None:
+def audit(
+    action: Action | Literal["hold"], version: str, detail: Mapping[str, str], connection: psycopg.Connection
+) -> None:
     """Write one entry in the name of the account that runs this."""
-    entry = {"actor": _account(), "action": action, "subject": version, "detail": Jsonb(detail)}
+    entry = {"actor": _account(), "action": action, "subject": version, "detail": Jsonb(dict(detail))}
     connection.execute(query("audit"), entry)
 
 
@@ -195,6 +204,12 @@ def live_version(connection: psycopg.Connection) -> str | None:
     """The version that workers are told to serve, or None."""
     row = connection.execute(query("live_model"), {"alias": CHAMPION}).fetchone()
     return None if row is None else str(row[0])
+
+
+def live_bundle(connection: psycopg.Connection) -> Bundle | None:
+    """The bundle that workers are told to serve, or None. Raises BadBundleError when this machine lacks it."""
+    row = connection.execute(query("live_model"), {"alias": CHAMPION}).fetchone()
+    return None if row is None else bundles.load(Path(row[1]))
 
 
 def _is_delivered(version: str, connection: psycopg.Connection) -> bool:

@@ -6,6 +6,7 @@ settings. With too few users nothing is learnt, and the bundle says so: content 
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import psycopg
 
 from features.catalogue import Catalogue
@@ -21,8 +23,8 @@ from features.settings import Settings
 from serving import bundle as bundles
 from serving.bundle import Bundle
 from training import content, tracking
-from training.dataset import Snapshot, Split, split, take_snapshot
-from training.evaluate import Judged, Rules, judge
+from training.dataset import Snapshot, split, take_snapshot
+from training.judging import judge_on, require_enough, rules_of
 from training.learner import Given, Learner, learn
 from training.pool import take_pool
 from training.probes import make_probes
@@ -47,8 +49,12 @@ def train(
 ) -> Trained:
     """Train, judge and register. ``on_step`` is told what happens. Raises TrackingError when the registry is away."""
     on_step("reading signals and pool")
-    given = Given(take_snapshot(connection, settings.half_life_days), take_pool(connection))
-    return train_on(learner, given, settings, seed=seed, on_step=on_step)
+    return train_on(learner, read_given(settings, connection), settings, seed=seed, on_step=on_step)
+
+
+def read_given(settings: Settings, connection: psycopg.Connection) -> Given:
+    """Signals and pool as they are now."""
+    return Given(take_snapshot(connection, settings.half_life_days), take_pool(connection))
 
 
 def train_on(learner: Learner, given: Given, settings: Settings, *, seed: int = 0, on_step: Step = print) -> Trained:
@@ -62,33 +68,21 @@ def train_on(learner: Learner, given: Given, settings: Settings, *, seed: int = 
     started = time.monotonic()
     halves = split(snapshot, seed)
     on_step(f"judging {learner.name} on {halves.test_users:,} users")
-    judged = judge_on(learner, halves, given.pool, rules_of(settings, seed))
+    rules = rules_of(settings, seed)
+    judged = judge_on(learner, halves, given.pool, rules)
     on_step(f"fitting {learner.name} on {snapshot.users:,} users and {snapshot.artworks:,} artworks")
-    bundle = make_bundle(learner, given, halves.kind, judged.metrics)
+    bundle = make_bundle(learner, given, halves.kind, judged.metrics, str(rules))
     on_step("registering")
     return _register(bundle, snapshot, settings, {"training_seconds": time.monotonic() - started})
 
 
-def require_enough(learner: Learner, snapshot: Snapshot, least_users: int) -> None:
-    """Raise TooLittleDataError where a model would learn one person's history by heart, or nobody liked a thing."""
-    if snapshot.users < least_users or not (snapshot.signals["weight"] > 0).any():
-        raise TooLittleDataError(
-            model=learner.name, users=snapshot.users, interactions=snapshot.signals.height, min_users=least_users
-        )
+def make_bundle(
+    learner: Learner, given: Given, split_kind: str, metrics: dict[str, float], judged_by: str = ""
+) -> Bundle:
+    """Fit on the whole snapshot and say in the manifest what it is made of; only `created_at` depends on the clock.
 
-
-def judge_on(learner: Learner, halves: Split, pool: Catalogue, rules: Rules) -> Judged:
-    """Fit on one side of the split and judge on the other."""
-    return judge(learn(learner, Given(halves.train, pool)), halves, pool, rules)
-
-
-def rules_of(settings: Settings, seed: int) -> Rules:
-    """Judge as requests are answered."""
-    return Rules(most_users=settings.judged_users, signals_per_user=settings.signals_per_user, seed=seed)
-
-
-def make_bundle(learner: Learner, given: Given, split_kind: str, metrics: dict[str, float]) -> Bundle:
-    """Fit on the whole snapshot and say in the manifest what it is made of; only `created_at` depends on the clock."""
+    Split, pool and ``judged_by`` (the rules) tell whether the metrics of two bundles can be compared.
+    """
     fitted, snapshot = learn(learner, given), given.snapshot
     about = {
         "users": snapshot.users,
@@ -97,9 +91,17 @@ def make_bundle(learner: Learner, given: Given, split_kind: str, metrics: dict[s
         "votes_left_out": snapshot.votes_left_out,
         "data_until": snapshot.newest,
         "split": split_kind,
+        "pool": f"{given.pool.size} artworks, {_digest(given.pool)}",
+        "judged_by": judged_by,
     }
     manifest = msgspec.structs.replace(fitted.manifest, params={**fitted.manifest.params, **about}, metrics=metrics)
     return replace(fitted, manifest=manifest, arrays={**fitted.arrays, **make_probes(fitted)})
+
+
+def _digest(pool: Catalogue) -> str:
+    """What tells one set of active artworks from another."""
+    active = sorted(pool.ids[row] for row in np.flatnonzero(pool.active))
+    return hashlib.sha256("\n".join(active).encode()).hexdigest()[:12]
 
 
 def _register(

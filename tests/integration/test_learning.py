@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,24 +20,21 @@ import psycopg
 import pytest
 from mlflow import MlflowClient
 from structlog.testing import capture_logs
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from features.errors import BadBundleError, NoEarlierVersionError, TooLittleDataError, TrackingError
 from features.settings import Settings
 from features.signals import read_events, read_signals
 from serving import bundle as bundles
+from tests.learning import RECIPE, learn
 from training import nmf, popularity, tracking
-from training.cli import app
 from training.dataset import take_snapshot
 from training.evaluate import FIGURES
 from training.publish import deliver, live_version, publish, rollback
-from training.run import Trained, train
-from training.synth import World, make_world
-from training.synth_recipe import Recipe
+from training.synth import World
 from training.synth_store import write_world
 from training.watch import Watcher
 
-RECIPE = Recipe(seed=3, users=120, artworks=150, days=30, until=datetime(2026, 3, 1, 21, 30, tzinfo=UTC))
 HALF_LIFE = 90.0
 NMF = nmf.make_learner(nmf.NmfConfig(n_components=8))
 POPULARITY = popularity.make_learner()
@@ -48,29 +44,6 @@ METRICS = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def world() -> World:
-    """A small world to train on."""
-    return make_world(RECIPE)
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A registry without anything in it: making its tables takes seconds, copying it does not."""
-    home = tmp_path_factory.mktemp("registry")
-    assert tracking.versions(Settings(home=str(home))) == []
-    return home / "mlflow.db"
-
-
-@pytest.fixture
-def ready(settings: Settings, connection: psycopg.Connection, world: World, empty_store: Path) -> Settings:
-    """Settings with a world in the database and an empty registry at home."""
-    settings.home_path.mkdir()
-    shutil.copy(empty_store, settings.home_path / "mlflow.db")
-    write_world(connection, world)
-    return settings
-
-
 @pytest.fixture
 def two_versions(ready: Settings, connection: psycopg.Connection) -> Settings:
     """A registry with popularity as version 1 and NMF as version 2; version 1 is live."""
@@ -78,23 +51,6 @@ def two_versions(ready: Settings, connection: psycopg.Connection) -> Settings:
     assert learn(NMF, ready, connection).version == "2"
     publish("1", ready, connection)
     return ready
-
-
-@pytest.fixture
-def command(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Runs the `vernissage` command with the test's settings."""
-    monkeypatch.setenv("DATABASE_URL", settings.database_url)
-    monkeypatch.setenv("VERNISSAGE_HOME", settings.home)
-
-    def run(*words: str) -> Result:
-        return CliRunner().invoke(app, list(words), catch_exceptions=False)
-
-    return run
-
-
-def learn(learner: Any, settings: Settings, connection: psycopg.Connection) -> Trained:
-    """Train without a word."""
-    return train(learner, settings, connection, on_step=lambda _: None)
 
 
 def client(settings: Settings) -> MlflowClient:
@@ -490,7 +446,7 @@ def test_the_command_trains_publishes_lists_and_rolls_back(ready: Settings, comm
     trained = command("train", "nmf", "--components", "4").stdout.splitlines()[-1]
     assert trained.startswith("version 2 (nmf) registered: recall@20 0.")
     assert trained.endswith("(time split); publish it with `vernissage publish 2`")
-    assert command("publish", "2").stdout == "version 2 (nmf) is live\n"
+    assert command("publish", "2", "--force").stdout.splitlines()[-1] == "version 2 (nmf) is live"
     listed = command("models").stdout
     assert "nmf" in listed
     assert "champion, live" in listed
