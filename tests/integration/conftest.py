@@ -13,6 +13,7 @@ import pytest
 
 from features.database import connect
 from tests.host import Host
+from tests.learning import command, empty_store, ready, world  # noqa: F401 - fixtures
 from tests.service import Service
 
 #: Tests wait for the snapshot often, and must not fail because a busy machine ranked late.

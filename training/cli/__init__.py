@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from features.errors import VernissageError
-from training.cli import data, database, models, service, world
+from training.cli import data, database, judging, models, service, train, world
 
 app = typer.Typer(
     name="vernissage",
@@ -24,7 +24,8 @@ app.command()(world.synth)
 app.command()(service.serve)
 app.command()(service.demo)
 app.add_typer(service.keys, name="key")
-app.add_typer(models.group)
+app.command()(train.train)
+app.command()(judging.evaluate)
 app.command()(models.publish)
 app.command()(models.rollback)
 app.command("models")(models.models)

@@ -117,7 +117,7 @@ def _prepare_database(settings: Settings) -> None:
 
 def _prepare_demo(settings: Settings, console: Console, users: int, artworks: int, seed: int) -> None:
     """World and models, unless they are there from an earlier run."""
-    from training.cli.models import train_models
+    from training.cli.train import train_models
     from training.cli.world import make_world
 
     with console.status("starting PostgreSQL"):
