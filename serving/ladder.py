@@ -22,6 +22,8 @@ MODEL, NEAR, RELAXED, ANYTHING, SHORT = 1, 2, 3, 4, 5
 RUNG_REASONS: dict[int, RungReason] = {MODEL: "model", NEAR: "near_liked", RELAXED: "style_relaxed", ANYTHING: "unseen"}
 
 Rungs = NDArray[np.int8]
+Sources = NDArray[np.int8]
+BY_HEURISTIC, BY_NEARNESS, BY_MODEL = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,14 @@ class Ranking:
     rows: Rows
     scores: Floats
     rungs: Rungs
+    sources: Sources  # of each score, before cold ones were brought to the model's scale
 
 
 def climb(evidence: Evidence) -> Ranking:
     """Put every candidate on its rung and sort: by rung, asked styles first, by that rung's score, by row."""
     scores = evidence.heuristic.copy()
     rungs = np.full(len(evidence.rows), ANYTHING, dtype=np.int8)
+    sources = np.full(len(evidence.rows), BY_HEURISTIC if evidence.near is None else BY_NEARNESS, dtype=np.int8)
     relevant = np.zeros(len(evidence.rows), dtype=bool)
     if evidence.near is not None:
         near = (evidence.near >= evidence.near_threshold) | evidence.chosen
@@ -59,13 +63,14 @@ def climb(evidence: Evidence) -> Ranking:
         relevant |= near
     if evidence.model is not None:
         model = fill_cold(evidence.model, evidence.heuristic if evidence.near is None else evidence.near)
+        sources[~np.isnan(evidence.model)] = BY_MODEL
         fits = (model >= evidence.threshold) | evidence.chosen
         _place(rungs, scores, fits & evidence.asked, MODEL, model)
         _place(rungs, scores, rungs == ANYTHING, ANYTHING, model)
         relevant |= fits
     rungs[relevant & ~evidence.asked] = RELAXED
     order = np.lexsort((evidence.rows, -scores, ~evidence.asked, rungs))
-    return Ranking(evidence.rows[order], scores[order], rungs[order])
+    return Ranking(evidence.rows[order], scores[order], rungs[order], sources[order])
 
 
 def lacks(evidence: Evidence, limit: int) -> bool:

@@ -26,6 +26,7 @@ from features.host import ARTWORK_COLUMNS, USER_COLUMNS, Host
 from features.settings import Settings
 from features.weights import KIND_CODES, typical_dwell, weigh
 from serving.ladder import ShortReason
+from serving.model import Tier
 
 DAY = 86_400.0
 
@@ -63,6 +64,7 @@ class ListRow:
     artwork_keys: Keys
     scores: Floats
     rungs: NDArray[np.int8]
+    evidence: list[Tier]  # what each score rests on; for the answer only
     known: bool  # the host's users table holds the user
     held: Keys  # on lease to the session already, whether this list offers it again or not
     passes: Keys

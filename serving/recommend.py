@@ -20,6 +20,7 @@ from serving import heuristic, ladder, telemetry
 from serving.ladder import Ranking, ShortReason
 from serving.leases import Leases, ListRow, UserState
 from serving.live import Live, View
+from serving.model import Tier
 from serving.prefetch import rank_traded, smooth
 from serving.ranking import Ask, Candidates, Sorter, choose_candidates
 
@@ -30,7 +31,7 @@ SPARES = 5  # candidates beyond the limit, for artworks that left the pool since
 
 @dataclass(frozen=True)
 class Answer:
-    """A list: artworks as rows of the host's table with artwork_key, score, rung and position beside."""
+    """A list: artworks as rows of the host's table with artwork_key, score, rung, evidence and position beside."""
 
     recommendation_id: uuid.UUID
     ask: Ask
@@ -63,6 +64,8 @@ class Recommender:
             row, repeats = _list_row(view, state, ask, candidates, ranking)
             enough = len(candidates.rows) >= ask.least
             artworks = await self._leases.write(connection, row) if enough else []
+        tiers = dict(zip(row.artwork_keys.tolist(), row.evidence, strict=True))
+        artworks = [artwork | {"evidence": tiers[artwork["artwork_key"]]} for artwork in artworks]
         _count(ask, row, artworks)
         return Answer(
             recommendation_id=row.recommendation_id,
@@ -109,6 +112,7 @@ def _list_row(
         artwork_keys=keys,
         scores=ranking.scores[order],
         rungs=ranking.rungs[order],
+        evidence=_evidence(view, ranking.rows[order], ranking.sources[order]),
         known=state.known,
         held=state.held,
         passes=state.passes,
@@ -119,6 +123,16 @@ def _list_row(
         rank_traded=rank_traded(turned),
     )
     return row, repeats
+
+
+def _evidence(view: View, rows: Rows, sources: ladder.Sources) -> list[Tier]:
+    """What the place of each artwork on the list rests on."""
+    told = view.catalogue.vectors[rows].any(axis=1)
+    tiers = np.where((sources == ladder.BY_NEARNESS) & told, "content", "none")
+    if view.model is not None:
+        tiers = np.where(sources == ladder.BY_MODEL, view.model.tiers(rows), tiers)
+    found: list[Tier] = tiers.tolist()
+    return found
 
 
 def _again_and_fresh(held: Mask, held_rows: Rows, ranking: Ranking) -> tuple[Places, Places]:

@@ -133,6 +133,7 @@ def _item(answer: Answer, position: int, row: dict[str, Any]) -> Item:
         score=row["score"],
         rung=row["rung"],
         reason=RUNG_REASONS[row["rung"]],
+        evidence=row["evidence"],
         dna_vector=_dna(row["dna_vector"]),
         created_at=row["created_at"].replace(tzinfo=UTC),
         quality_score=None if row["quality_score"] is None else float(row["quality_score"]),

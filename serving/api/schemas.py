@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 
 from features.coverage import Band
 from serving.ladder import RungReason, ShortReason
+from serving.model import Tier
 from serving.prefetch import Network
 
 Id = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00]+$", description="1 to 255 characters")]
@@ -63,6 +64,13 @@ class Item(Struct, kw_only=True):
     score: Annotated[float, Meta(description="comparable within one rung of one list")]
     rung: Annotated[int, Meta(ge=1, le=4, description="1 model, 2 near to likes, 3 style relaxed, 4 anything unseen")]
     reason: RungReason
+    evidence: Annotated[
+        Tier,
+        Meta(
+            description="what the score rests on: behaviour (what people did with this artwork), content (what it is"
+            " like; nobody has met it yet), none (neither: the fallback order)"
+        ),
+    ]
     image_url: str
     prompt: str
     dna_vector: Annotated[list[float] | None, Meta(description="50 numbers; null where none is usable")]

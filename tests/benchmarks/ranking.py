@@ -81,7 +81,8 @@ class _Given:
 
     async def write(self, _: None, row: ListRow) -> list[dict[str, Any]]:
         """What the statement would return, as far as it is looked at."""
-        return [{"rung": int(rung)} for rung in row.rungs[: row.limit]]
+        pairs = zip(row.artwork_keys.tolist(), row.rungs.tolist(), strict=True)
+        return [{"artwork_key": key, "rung": rung} for key, rung in list(pairs)[: row.limit]]
 
 
 def _score(view: View, states: dict[str, UserState]) -> None:

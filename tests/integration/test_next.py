@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from features.database import query
+from serving import bundle as bundles
+from tests.benchmarks.world import factor_arrays, manifest
 from tests.host import Host
+from tests.integration.conftest import BRISK
 from tests.service import Service
 
 REAL_DNA = json.dumps([round(0.02 * number, 2) for number in range(50)])
@@ -451,3 +457,41 @@ def _seconds_until(holds: Any) -> float:
     while not holds() and time.monotonic() - started < 10:
         time.sleep(0.02)
     return time.monotonic() - started
+
+
+class TestEvidence:
+    """Every artwork on a list says what its place rests on."""
+
+    def test_without_signals_and_model_nothing_speaks_for_an_artwork(
+        self, service: Service, host: Host, user: str
+    ) -> None:
+        """The fallback order."""
+        host.fill(service, 3, styles=["cubism"])
+        assert {item["evidence"] for item in service.next(user)["items"]} == {"none"}
+
+    def test_a_like_makes_the_content_of_others_speak(self, service: Service, host: Host, user: str) -> None:
+        """No model, but styles; an artwork of which nothing is known stays without evidence."""
+        liked, *others = host.fill(service, 3, styles=["cubism"])
+        (bare,) = host.add_artworks([{"prompt": "", "styles": []}])
+        host.wait(service)
+        service.record({"event_id": "like", "user_id": user, "artwork_id": liked, "kind": "like"})
+        found = {item["artwork_id"]: item["evidence"] for item in service.next(user)["items"]}
+        assert found == dict.fromkeys(others, "content") | {bare: "none"}
+
+    def test_what_the_model_was_trained_on_rests_on_behaviour(
+        self, start: Callable[..., Service], own_host: Host, tmp_path: Path
+    ) -> None:
+        """An artwork that came later rests on its content."""
+        service = start(environment=BRISK)
+        known = own_host.fill(service, 4, styles=["cubism"])
+        bundle = bundles.save(tmp_path / "bundle", manifest("1"), factor_arrays(np.array(known), 1))
+        live = {"alias": "champion", "version": "1", "bundle_path": str(tmp_path / "bundle"), "digest": bundle.digest}
+        own_host.connection.execute(query("set_live_model"), live)
+        (new,) = own_host.add_artworks([{"prompt": "later", "styles": ["cubism"]}])
+        own_host.wait(service)
+        service.record({"event_id": "like", "user_id": "ada", "artwork_id": known[0], "kind": "like"})
+        end = time.monotonic() + 10
+        while (answer := service.next("ada"))["model"] is None and time.monotonic() < end:
+            time.sleep(0.05)
+        found = {item["artwork_id"]: item["evidence"] for item in answer["items"]}
+        assert found == dict.fromkeys(known[1:], "behaviour") | {new: "content"}
