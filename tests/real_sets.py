@@ -31,7 +31,7 @@ def movies() -> tuple[Split, Catalogue]:
 
 
 def listening() -> tuple[Split, Catalogue]:
-    """last.fm, a fixed random split: lines of user, artist and a weight that is left out, carriage returns at the end."""
+    """last.fm, a fixed random split: lines of user, artist and weight, which is left out; they end in returns."""
     with tempfile.TemporaryDirectory() as folder:
         for name in ("train.txt", "test.txt"):
             lines = (DATA / "lastfm" / name).read_text("utf-8").splitlines()

@@ -31,6 +31,7 @@ from training.replay import Known, Replay, what_is_known
 STEPS = (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0)  # weights that are tried beside the best single's 1
 ROUNDS = 3
 LEAST_GAIN = 0.002  # relative: a part that brings less than that costs more than it gives
+CERTAINTY = 2.0  # standard errors by which a model must beat content alone
 GAINS = 1.0 / np.log2(np.arange(PLACES) + 2.0)
 SHORTLIST = 200  # best artworks of each part that a blend is searched over, per validation user
 MOST_SHOWN = 100  # of the artworks that a validation user was shown, for pairs grow with the square
@@ -129,9 +130,10 @@ def choose(given: Given, learners: Sequence[Learner], config: BlendConfig, on_st
     tried, cases = _cases(learners, halves, given.pool, users, told=told, config=config, on_step=on_step)
     if not tried:
         return _without_choice(given, learners, 0, config, on_step)
-    alone = [_mean(cases, one) for one in np.eye(len(tried), dtype=np.float32)]
+    alone = [float(_qualities(cases, one).mean()) for one in np.eye(len(tried), dtype=np.float32)]
     best = _best_settings(tried, alone)
-    weights = search([case.of(best) for case in cases], len(best))
+    safe = next((place for place, one in enumerate(best) if tried[one].kind == "content"), None)
+    weights = search([case.of(best) for case in cases], len(best), safe)
     weighed = tuple((tried[place], weight) for place, weight in zip(best, weights, strict=True) if weight > 0)
     for learner, quality in zip(tried, alone, strict=True):
         on_step(f"{learner.name} alone {quality:.4f}")
@@ -140,22 +142,38 @@ def choose(given: Given, learners: Sequence[Learner], config: BlendConfig, on_st
     return Choice(weighed, {"chosen_by": said, **{f"weight_{one.name}": weight for one, weight in weighed}, **settings})
 
 
-def search(cases: Sequence[Case], parts: int) -> list[float]:
-    """Weights by coordinate ascent from the best single part; plain, and the same every time."""
-    alone = [_mean(cases, one) for one in np.eye(parts, dtype=np.float32)]
-    weights, best = np.eye(parts, dtype=np.float32)[int(np.argmax(alone))], max(alone)
+def search(cases: Sequence[Case], parts: int, safe: int | None = None) -> list[float]:
+    """Weights by coordinate ascent from the best single part; plain, and the same every time.
+
+    What the few cases say by chance is not followed: a step must bring more than its standard error, and where one
+    part is ``safe``, being right without anything learnt from others, another must beat it by twice that.
+    """
+    alone = [_qualities(cases, one) for one in np.eye(parts, dtype=np.float32)]
+    start = int(np.argmax([values.mean() for values in alone]))
+    if safe is not None and not _better(alone[start], alone[safe], CERTAINTY):
+        start = safe
+    weights, best = np.eye(parts, dtype=np.float32)[start], alone[start]
     for _ in range(ROUNDS):
         before = best
         for part in range(parts):
             for step in STEPS:
                 trial = weights.copy()
                 trial[part] = step
-                quality = _mean(cases, trial) if trial.any() else 0.0
-                if quality > best * (1 + LEAST_GAIN):
-                    best, weights = quality, trial
-        if best == before:
+                if not trial.any():
+                    continue
+                values = _qualities(cases, trial)
+                if _better(values, best, 1.0):
+                    best, weights = values, trial
+        if best is before:
             break
     return [round(float(weight), 3) for weight in weights]
+
+
+def _better(one: Floats, other: Floats, errors: float) -> bool:
+    """Whether the first is above the second over users, by enough to count and by so many standard errors."""
+    gains = one - other
+    error = float(gains.std()) / np.sqrt(len(gains))
+    return bool(gains.mean() > max(LEAST_GAIN * float(other.mean()), errors * error))
 
 
 def _judges(halves: Split, pool: Catalogue, config: BlendConfig) -> tuple[list[str], bool]:
@@ -254,6 +272,6 @@ def _names(learners: Sequence[Learner]) -> list[str]:
     return list(dict.fromkeys(learner.name for learner in learners))
 
 
-def _mean(cases: Sequence[Case], weights: Floats) -> float:
-    """The mean quality over users."""
-    return float(np.mean([case.quality(weights) for case in cases])) if cases else 0.0
+def _qualities(cases: Sequence[Case], weights: Floats) -> Floats:
+    """The quality for each user, shape (n,)."""
+    return np.array([case.quality(weights) for case in cases], dtype=np.float32)

@@ -74,7 +74,8 @@ def _factorise(normalised: csr_array, config: NmfConfig) -> NDArray[np.float64]:
         "random_state": config.seed,
     }
     model = MiniBatchNMF(batch_size=config.batch_size, **settings) if config.batch_size else NMF(**settings)
-    with threadpool_limits(1), warnings.catch_warnings():
+    # The root is of an error that rounding can make negative where a user or two are fitted fully.
+    with threadpool_limits(1), np.errstate(invalid="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # max_iter is a budget here
         model.fit(normalised.astype(np.float64))
     return np.asarray(model.components_, dtype=np.float64)

@@ -312,3 +312,18 @@ def test_a_blend_is_chosen_by_what_was_shown_where_the_data_tell() -> None:
     bundle = learn(blend.make_learner(learners, blend.BlendConfig(), lambda _: None), given)
     assert [part.name for part in bundle.parts] == ["ease"]
     assert bundle.manifest.params["chosen_by"] == "AUC of what was shown on 40 validation users"
+
+
+def test_a_lead_that_may_be_chance_does_not_displace_the_safe_part() -> None:
+    """Seventeen users of thirty say nothing yet; all thirty do."""
+
+    def case(right: int) -> blend.Listed:
+        scores = np.zeros((2, 40), np.float32)
+        scores[1 - right, 0] = scores[right, 3] = 1.0
+        return blend.Listed(scores, np.arange(40) == 3, 1)
+
+    by_chance = [case(right) for right in [0] * 13 + [1] * 17]
+    for_sure = [case(1)] * 30
+    assert blend.search(by_chance, 2) == [0.0, 1.0]
+    assert blend.search(by_chance, 2, safe=0) == [1.0, 0.0]
+    assert blend.search(for_sure, 2, safe=0) == [0.0, 1.0]
