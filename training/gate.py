@@ -11,20 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import psycopg
 
-from features.errors import BadBundleError, GuardrailError, UnknownModelError
+from features.errors import BadBundleError, GuardrailError
 from features.settings import Settings
-from serving import bundle as bundles
 from serving.bundle import Manifest
-from training import tracking
-from training.judging import Outcome, judge_learner
-from training.learner import Given
-from training.publish import Delivered, audit, live_bundle, live_version, publish
-from training.recipes import remake_learner
+from training.judging import judge_recipe
+from training.publish import Delivered, audit, live_bundle, live_version, manifest_of, publish
 from training.run import read_given
 
 LEAST_USERS = 30  # a mean over fewer tells nothing of a fall
@@ -98,7 +92,7 @@ def weigh(version: str, settings: Settings, connection: psycopg.Connection, on_s
     if candidate.metrics and ground_of(candidate) == ground_of(champion):
         return Verdict(f"{beside}, as judged when trained", falls(candidate.metrics, champion.metrics))
     given = read_given(settings, connection)
-    now, before = (_judge(manifest, given, settings, on_step) for manifest in (candidate, champion))
+    now, before = (judge_recipe(manifest, given, settings, on_step) for manifest in (candidate, champion))
     if now.refused:
         against = (f"it cannot be judged: {now.refused}",) if champion.metrics else ()
         return Verdict(f"{beside}, which was judged when trained", against)
@@ -138,21 +132,12 @@ def ground_of(manifest: Manifest) -> tuple[object, ...]:
     return (manifest.snapshot, manifest.half_life_days, *about)
 
 
-def _judge(manifest: Manifest, given: Given, settings: Settings, on_step: Callable[[str], None]) -> Outcome:
-    """The recipe of a bundle, judged on what is known now."""
-    try:
-        return judge_learner(remake_learner(manifest, on_step), given, settings, 0, on_step)
-    except UnknownModelError as error:
-        return Outcome(manifest.model, refused=str(error))
-
-
 def _manifest(version: str, settings: Settings) -> Manifest | None:
     """What a registered version says of itself; None when it cannot be read."""
-    with TemporaryDirectory(prefix="vernissage-") as scratch:
-        try:
-            return bundles.load(tracking.download(settings, version, Path(scratch))).manifest
-        except BadBundleError:
-            return None
+    try:
+        return manifest_of(version, settings)
+    except BadBundleError:
+        return None
 
 
 def _live_manifest(connection: psycopg.Connection) -> Manifest | None:

@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from features.catalogue import Catalogue
-from features.errors import TooLittleDataError, TooManyArtworksError
+from features.errors import TooLittleDataError, TooManyArtworksError, UnknownModelError
 from features.settings import Settings
+from serving.bundle import Manifest
 from training.dataset import Snapshot, Split, split
 from training.evaluate import Judged, Rules, judge, split_of_files
 from training.learner import Given, Learner, learn
-from training.recipes import make_learner
+from training.recipes import make_learner, remake_learner
 
 EVERYBODY = 2**31
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -29,13 +30,17 @@ _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one model did; ``refused`` says why it was not judged. Memory is measured in a process of its own alone."""
+    """How one model did; ``refused`` says why it was not judged.
+
+    Memory is measured in a process of its own alone: resident before the fit, with packages and data, and at most.
+    """
 
     model: str
     judged: Judged = field(default_factory=Judged)
     train_seconds: float = 0.0
     judge_seconds: float = 0.0
     peak_mb: float | None = None
+    start_mb: float | None = None
     refused: str = ""
 
 
@@ -57,6 +62,17 @@ def judge_learner(
     if not judged.metrics:
         return Outcome(learner.name, refused="nobody liked a thing on the later side of the split")
     return Outcome(learner.name, judged, fitted - started, time.monotonic() - fitted)
+
+
+def judge_recipe(
+    manifest: Manifest, given: Given, settings: Settings, on_step: Callable[[str], None], seed: int = 0
+) -> Outcome:
+    """The same for what made a bundle: the bundle itself may have seen what it would be judged on."""
+    try:
+        learner = remake_learner(manifest, on_step)
+    except UnknownModelError as error:
+        return Outcome(manifest.model, refused=str(error))
+    return judge_learner(learner, given, settings, seed, on_step)
 
 
 def require_enough(learner: Learner, snapshot: Snapshot, least_users: int) -> None:
@@ -92,6 +108,7 @@ def _judge_files(name: str, train: Path, test: Path, seed: int) -> Outcome:
     halves, pool = split_of_files(train, test)
     given = Given(halves.train, pool)
     _forget_peak()
+    before = _peak_mb()
     started = time.monotonic()
     try:
         bundle = learn(make_learner(name, seed=seed), given)
@@ -99,7 +116,7 @@ def _judge_files(name: str, train: Path, test: Path, seed: int) -> Outcome:
         return Outcome(name, refused=str(error))
     fitted, peak = time.monotonic(), _peak_mb()
     judged = judge(bundle, halves, pool, Rules(most_users=EVERYBODY, signals_per_user=EVERYBODY, seed=seed))
-    return Outcome(name, judged, fitted - started, time.monotonic() - fitted, peak)
+    return Outcome(name, judged, fitted - started, time.monotonic() - fitted, peak, before)
 
 
 def _forget_peak() -> None:

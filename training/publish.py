@@ -26,7 +26,7 @@ from features.database import query
 from features.errors import BadBundleError, NoEarlierVersionError
 from features.settings import Settings
 from serving import bundle as bundles
-from serving.bundle import Bundle
+from serving.bundle import Bundle, Manifest
 from serving.live import CHAMPION
 from training import tracking
 from training.probes import check_probes
@@ -204,6 +204,12 @@ def live_version(connection: psycopg.Connection) -> str | None:
     """The version that workers are told to serve, or None."""
     row = connection.execute(query("live_model"), {"alias": CHAMPION}).fetchone()
     return None if row is None else str(row[0])
+
+
+def manifest_of(version: str, settings: Settings) -> Manifest:
+    """What a registered version says of itself. Raises BadBundleError or TrackingError."""
+    with tempfile.TemporaryDirectory(prefix="vernissage-") as scratch:
+        return bundles.load(tracking.download(settings, version, Path(scratch))).manifest
 
 
 def live_bundle(connection: psycopg.Connection) -> Bundle | None:

@@ -124,3 +124,26 @@ def test_the_first_version_and_the_same_again_have_nothing_to_fear(
     """Nothing is live, or nothing else."""
     assert weigh("1", live, connection, lambda _: None).ground == "nothing else is live"
     assert audit(connection) == [("publish", "1", {"digest": audit(connection)[0][2]["digest"]})]
+
+
+def test_versions_are_compared_on_the_same_users(live: Settings, command: Callable[..., Result]) -> None:
+    """The live one first and the newest beside it; a difference whose interval leaves 0 out is marked."""
+    shown = command("compare").stdout
+    rows = [line.split() for line in shown.splitlines()]
+    assert ["1", "nmf", "recall"] in [row[:3] for row in rows]
+    (told,) = [row for row in rows if row[:3] == ["2", "popularity", "recall"]]
+    value, difference, low, high = map(float, told[3:7])
+    assert low <= difference <= high
+    assert (told[7:] == ["*"]) == (low > 0 or high < 0)
+    of_live = float(next(row[3] for row in rows if row[:3] == ["1", "nmf", "recall"]))
+    assert value - of_live == pytest.approx(difference, abs=2e-4)
+    assert live.registered_model == "vernissage"
+
+
+def test_a_version_beside_itself_does_not_differ(
+    live: Settings, connection: psycopg.Connection, command: Callable[..., Result]
+) -> None:
+    """Not by a digit."""
+    again = learn(NMF, live, connection).version
+    rows = [line.split() for line in command("compare", "1", again).stdout.splitlines()]
+    assert [row[4:7] for row in rows if row[:1] == [again]] == [["+0.0000"] * 3] * 4

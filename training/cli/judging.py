@@ -1,4 +1,4 @@
-"""`vernissage evaluate`: how good models are, on the database or on files of a fixed split."""
+"""`vernissage evaluate` and `compare`: how good models are, on the database or on files of a fixed split."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from training.cli.ground import database, progress, status, training_packages
-from training.cli.tables import metric_table, outcome_table, slice_table, style_table
+from training.cli.tables import comparison_table, metric_table, outcome_table, slice_table, style_table
 
 if TYPE_CHECKING:
     import psycopg
@@ -51,9 +51,42 @@ def evaluate(
     if json_path is not None:
         json_path.write_text(json.dumps([_plain(outcome) for outcome in outcomes], indent=2) + "\n", "utf-8")
     Console().print(outcome_table(outcomes))
-    for outcome in outcomes:
-        if outcome.refused:
-            typer.echo(f"{outcome.model}: {outcome.refused}")
+    _say_refusals(outcomes)
+
+
+def compare(
+    versions: Annotated[
+        list[int] | None,
+        typer.Argument(min=1, help="Numbers of registered versions. Default: the live one and the newest."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sample of users.")] = 0,
+) -> None:
+    """Judge versions side by side, on the signals so far and on the same users.
+
+    Each version's recipe is fitted anew on the earlier signals. Differences are to the first, with 95% intervals over
+    users; a star marks those that are told from none.
+    """
+    with training_packages():
+        from training.judging import judge_recipe
+        from training.publish import live_version, manifest_of
+        from training.run import read_given
+        from training.tracking import versions as registered
+
+    with database() as (settings, connection), status("asking the registry") as say:
+        live = live_version(connection)
+        newest = [version.number for version in registered(settings)[:1]]
+        numbers = list(dict.fromkeys(map(str, versions or []))) or list(
+            dict.fromkeys([*([live] if live else []), *newest])
+        )
+        manifests = [manifest_of(number, settings) for number in numbers]
+        say("reading signals and pool")
+        given = read_given(settings, connection)
+        outcomes = [judge_recipe(manifest, given, settings, say, seed) for manifest in manifests]
+    if not numbers:
+        typer.echo("no versions yet: make one with `vernissage train`")
+        return
+    Console().print(comparison_table(numbers, outcomes))
+    _say_refusals(outcomes)
 
 
 def _on_files(models: str, train: Path, test: Path, seed: int) -> list[Outcome]:
@@ -114,6 +147,13 @@ def _names(models: str) -> Sequence[str]:
     return names
 
 
+def _say_refusals(outcomes: Sequence[Outcome]) -> None:
+    """Why a model was not judged."""
+    for outcome in outcomes:
+        if outcome.refused:
+            typer.echo(f"{outcome.model}: {outcome.refused}")
+
+
 def _show_groups(judged: Judged) -> None:
     """All metrics, who is served how well, and which styles are shown."""
     Console().print(metric_table(judged))
@@ -134,6 +174,7 @@ def _plain(outcome: Outcome) -> dict[str, Any]:
         "train_seconds": round(outcome.train_seconds, 3),
         "judge_seconds": round(outcome.judge_seconds, 3),
         "peak_mb": outcome.peak_mb and round(outcome.peak_mb, 1),
+        "start_mb": outcome.start_mb and round(outcome.start_mb, 1),
         "intervals": {f"{name}@20": [found.low, found.high] for name, found in intervals.items()},
         "metrics": metrics,
     }

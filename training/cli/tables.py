@@ -55,6 +55,28 @@ def outcome_table(outcomes: Sequence[Outcome]) -> Table:
     return table
 
 
+def comparison_table(numbers: Sequence[str], outcomes: Sequence[Outcome]) -> Table:
+    """Versions beside the first: each figure, and its difference over the same users with its interval."""
+    from training.intervals import paired_interval
+
+    table = Table(box=None, caption="differences to the first, 95% intervals over the same users; * is a difference")
+    for header in ("version", "model", "metric", "", "difference", "from", "to", ""):
+        table.add_column(header, no_wrap=True)
+    first = outcomes[0].judged.users
+    for number, outcome in zip(numbers, outcomes, strict=True):
+        users = outcome.judged.users
+        for metric in ("recall", "ndcg", "recall_cold", "diversity"):
+            if metric not in users.columns or users[metric].count() == 0:
+                continue
+            row = [number, escape(outcome.model), metric, f"{users[metric].drop_nulls().to_numpy().mean():.4f}"]
+            if users is not first and metric in first.columns:
+                told = (frame[metric].cast(float).fill_null(float("nan")).to_numpy() for frame in (users, first))
+                found = paired_interval(*told)
+                row += [f"{value:+.4f}" for value in found] + ["*" if found.tells else ""]
+            table.add_row(*row)
+    return table
+
+
 def metric_table(judged: Judged) -> Table:
     """Every metric of one model, with its interval where it is a mean over users."""
     intervals = {f"{name}_at_20": found for name, found in judged.intervals().items()}
