@@ -24,7 +24,7 @@ Counts = NDArray[np.int64]
 DAY = 86_400.0  # seconds; BG/NBD counts in days
 LONGEST = 2_048  # artworks that the table of sums holds: at a minute each, more than a day without a pause
 MOST_SESSIONS = 128  # in one window
-NEGLIGIBLE = 1e-7  # chance of one more session: no need to look further
+NEGLIGIBLE = 1e-7  # what further sessions can add: no need to look at them
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ class Forecast:
         before, total = np.zeros(len(users)), np.zeros(len(users))
         for k in range(1, MOST_SESSIONS + 1):
             chance = stays * beyond
-            if chance.max() < NEGLIGIBLE:
+            if np.max(chance * (1 - before)) < NEGLIGIBLE:
                 break
             reached = self.sums[k, columns]
             total += chance * (reached - before)

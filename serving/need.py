@@ -47,6 +47,11 @@ class LeadTime:
         return found if up >= 1 else [*found, (self.outage_seconds + self.p50, self.outage_share)]
 
 
+def expected_lead(settings: Settings, outage_share: float = 0.0) -> LeadTime:
+    """The lead time that the settings tell, until enough orders were timed."""
+    return LeadTime(settings.lead_p50_seconds, settings.lead_p95_seconds, outage_share, settings.outage_seconds)
+
+
 @dataclass(frozen=True)
 class Stock:
     """What n users have to see; arrays of shape (n,)."""

@@ -60,7 +60,7 @@ def test_who_is_away_hardly_needs() -> None:
 
 
 def test_stock_is_told_in_minutes() -> None:
-    """Thirty artworks last thirty minutes at least; the median is later than the first decile; who stays away: never."""
+    """Thirty artworks last thirty minutes at least; the median comes later; who stays away: never."""
     found = need_of(FORECAST, watchers(1), stock(30), LEAD, 60.0)
     assert 30 <= found.minutes_p10[0] < found.minutes_p50[0]
     away = need_of(FORECAST, Users(*(np.zeros(1) for _ in range(5)), np.ones(1)), stock(2_000), LEAD, 60.0)

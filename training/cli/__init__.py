@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from features.errors import VernissageError
-from training.cli import data, database, judging, models, service, train, world
+from training.cli import data, database, judging, models, service, simulation, train, world
 
 app = typer.Typer(
     name="vernissage",
@@ -21,6 +21,7 @@ app.add_typer(database.group)
 app.add_typer(data.group)
 app.command()(database.migrate)
 app.command()(world.synth)
+app.command()(simulation.simulate)
 app.command()(service.serve)
 app.command()(service.demo)
 app.add_typer(service.keys, name="key")
