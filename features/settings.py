@@ -95,6 +95,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     half_life_days: Positive = 90.0
     min_training_users: Count = 5  # fewer users with signals: no collaborative model
     judged_users: Count = 2_000  # a model is judged on a seeded sample of at most so many
+    retrain_hours: Positive = 24.0  # `train --if-stale` renews a model that is older, where the data are others
+    retrain_drift: Share = 0.05  # or whose data have moved by more: share of events that are on other artworks now
 
     @property
     def home_path(self) -> Path:

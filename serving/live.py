@@ -24,6 +24,7 @@ from features.host import Host
 from features.settings import Settings
 from serving import bundle as bundles
 from serving import telemetry
+from serving.bundle import Bundle
 from serving.erasure import erase_departed
 from serving.model import Model, make_model
 
@@ -105,6 +106,7 @@ class Live:
         if row is None:
             return
         self._note_refusal(row["refused_version"], row["refused_reason"], row["refused_at"])
+        telemetry.MODEL_DRIFT.set(row["drift"] or 0.0)
         if row["digest"] == self._digest:
             self._refused, self._broken = "", None  # as after a rollback from a broken one
             return
@@ -124,6 +126,7 @@ class Live:
         self._digest, self._refused, self._broken = digest, "", None
         telemetry.BUNDLES.labels("loaded").inc()
         telemetry.MODEL_MOVED.set(moved_at.timestamp())
+        telemetry.MODEL_DATA.set(_data_until(model.bundle))
         telemetry.get_logger().info("bundle loaded", model=model.bundle.label, digest=digest[:12])
 
     def _note_refusal(self, version: str | None, reason: str | None, at: datetime | None) -> None:
@@ -162,6 +165,12 @@ def _refuse(version: str, reason: str) -> str:
     telemetry.BUNDLES.labels("refused").inc()
     telemetry.get_logger().error("bundle refused, the old one keeps serving", version=version, reason=reason)
     return f"version {version}: {reason}"
+
+
+def _data_until(bundle: Bundle) -> float:
+    """Seconds since 1970 of the newest event that the bundle was trained on; 0 where it does not say."""
+    until = str(bundle.manifest.params.get("data_until") or "")
+    return datetime.fromisoformat(until).timestamp() if until else 0.0
 
 
 def _load_model(folder: Path, digest: str) -> Model:

@@ -52,6 +52,16 @@ POOL_READ = Gauge("vernissage_pool_read_timestamp_seconds", "When the snapshot w
 MODEL_MOVED = Gauge(
     "vernissage_model_live_timestamp_seconds", "When the live model was published.", multiprocess_mode="livemax"
 )
+MODEL_DATA = Gauge(
+    "vernissage_model_data_timestamp_seconds",
+    "When the newest event happened that the live model was trained on.",
+    multiprocess_mode="livemax",
+)
+MODEL_DRIFT = Gauge(
+    "vernissage_model_drift",
+    "Share of events on other artworks than the live model was trained on, at the last look.",
+    multiprocess_mode="livemax",
+)
 
 
 def exposition() -> tuple[bytes, str]:

@@ -206,6 +206,11 @@ def live_version(connection: psycopg.Connection) -> str | None:
     return None if row is None else str(row[0])
 
 
+def note_drift(drift: float, connection: psycopg.Connection) -> None:
+    """Write beside the live row how far the data have moved; workers report it as a metric."""
+    connection.execute(query("note_drift"), {"alias": CHAMPION, "drift": drift})
+
+
 def manifest_of(version: str, settings: Settings) -> Manifest:
     """What a registered version says of itself. Raises BadBundleError or TrackingError."""
     with tempfile.TemporaryDirectory(prefix="vernissage-") as scratch:

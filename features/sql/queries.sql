@@ -420,7 +420,7 @@ SELECT key_id, scopes, label, created_at, revoked_at FROM vernissage.api_keys OR
 UPDATE vernissage.api_keys SET revoked_at = now() WHERE key_id = %(key_id)s AND revoked_at IS NULL;
 
 -- name: live_model
-SELECT version, bundle_path, digest, moved_at, refused_version, refused_reason, refused_at
+SELECT version, bundle_path, digest, moved_at, refused_version, refused_reason, refused_at, drift
 FROM vernissage.live_models WHERE alias = %(alias)s;
 
 -- name: audit
@@ -719,7 +719,10 @@ INSERT INTO vernissage.live_models (alias, version, bundle_path, digest)
 VALUES (%(alias)s, %(version)s, %(bundle_path)s, %(digest)s)
 ON CONFLICT (alias) DO UPDATE SET
     version = excluded.version, bundle_path = excluded.bundle_path, digest = excluded.digest, moved_at = now(),
-    refused_version = NULL, refused_reason = NULL, refused_at = NULL;
+    refused_version = NULL, refused_reason = NULL, refused_at = NULL, drift = NULL;
+
+-- name: note_drift
+UPDATE vernissage.live_models SET drift = %(drift)s WHERE alias = %(alias)s;
 
 -- name: refuse_model
 UPDATE vernissage.live_models SET refused_version = %(version)s, refused_reason = %(reason)s, refused_at = now()

@@ -15,7 +15,7 @@ from features.errors import BadSettingError, TooLittleDataError, UnknownModelErr
 from features.settings import Settings
 from serving import bundle as bundles
 from tests.learning import learn
-from training import roster
+from training import roster, tracking
 from training.judging import judge_alone
 from training.learner import Given
 from training.recipes import make_learner, remake_learner
@@ -156,3 +156,27 @@ def test_equal_data_and_seed_give_equal_bytes(
     assert len(arrays) == 1
     told = [json.loads((tmp_path / turn / bundles.MANIFEST).read_bytes()) for turn in ("once", "again")]
     assert {**told[0], "created_at": ""} == {**told[1], "created_at": ""}
+
+
+# When to train anew --------------------------------------------------------------------------------------------------
+
+
+def test_a_young_model_of_the_same_data_is_left_alone(
+    ready: Settings, command: Callable[..., Result], connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing live: train. Same data, however old: do nothing. Others, and old or far moved: train. Drift is noted."""
+    first = command("train", "popularity", "--if-stale", "--publish").stdout
+    assert first.startswith("training: nothing is live\n")
+    monkeypatch.setenv("VERNISSAGE_RETRAIN_HOURS", "0.000001")
+    assert command("train", "popularity", "--if-stale").stdout == "nothing to do: the data have moved by 0.0%\n"
+    connection.execute("""
+        INSERT INTO vernissage.events (event_key, user_id, artwork_key, kind, at)
+        SELECT gen_random_uuid(), user_id, 1, 'favourite', '2026-03-02' FROM vernissage.events""")
+    assert command("train", "popularity", "--if-stale").stdout.startswith("training: it is 0 hours old\n")
+    monkeypatch.delenv("VERNISSAGE_RETRAIN_HOURS")
+    assert command("train", "popularity", "--if-stale").stdout.startswith("training: the data have moved by ")
+    monkeypatch.setenv("VERNISSAGE_RETRAIN_DRIFT", "1")
+    assert command("train", "popularity", "--if-stale").stdout.startswith("nothing to do: the data have moved by ")
+    (drift,) = connection.execute("SELECT drift FROM vernissage.live_models").fetchone() or (0.0,)
+    assert 0.05 < drift < 1
+    assert len(tracking.versions(ready)) == 3

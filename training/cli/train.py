@@ -25,6 +25,12 @@ def train(  # noqa: PLR0917 - one parameter is one option
         typer.Argument(help="A learner, such as nmf, als, ease, popularity or blend; `evaluate --help` lists them."),
     ] = "blend",
     every: Annotated[bool, typer.Option(ALL, help="Train every learner; one table at the end.")] = False,
+    if_stale: Annotated[
+        bool,
+        typer.Option(
+            "--if-stale", help="Do nothing while the live model is young and its data little moved: for cron."
+        ),
+    ] = False,
     components: Annotated[
         int | None, typer.Option(min=1, help="How many tastes the model may tell apart, where it has such a setting.")
     ] = None,
@@ -34,7 +40,10 @@ def train(  # noqa: PLR0917 - one parameter is one option
         bool, typer.Option("--publish", help="Publish the version at once, as `vernissage publish` does.")
     ] = False,
 ) -> None:
-    """Train a model on the signals so far, judge it on the latest of them, and register it as a version."""
+    """Train a model on the signals so far, judge it on the latest of them, and register it as a version.
+
+    With --if-stale, VERNISSAGE_RETRAIN_HOURS and VERNISSAGE_RETRAIN_DRIFT say when a live model is due.
+    """
     if every:
         if publish:
             raise typer.BadParameter(
@@ -42,8 +51,28 @@ def train(  # noqa: PLR0917 - one parameter is one option
             )
         _train_all(seed)
         return
+    if if_stale and not _is_stale():
+        return
     changed = {**({"n_components": components} if components else {}), **_passes(name, iterations)}
     _train(name, changed, seed, publish=publish)
+
+
+def _is_stale() -> bool:
+    """Whether the live model should be renewed; says why or why not, and notes the drift for the metrics."""
+    with training_packages():
+        from training.dataset import take_snapshot
+        from training.publish import live_bundle, note_drift
+        from training.staleness import drift_since, why_stale
+
+    with database() as (settings, connection), status("comparing the data with the live model's"):
+        live = live_bundle(connection)
+        snapshot = take_snapshot(connection, settings.half_life_days)
+        manifest = live.manifest if live else None
+        reason = why_stale(manifest, snapshot, settings)
+        drift = drift_since(manifest, snapshot) if manifest else 0.0
+        note_drift(drift, connection)
+    typer.echo(f"training: {reason}" if reason else f"nothing to do: the data have moved by {drift:.1%}")
+    return bool(reason)
 
 
 def train_models(settings: Settings) -> None:
