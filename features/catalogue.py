@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +23,18 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from features.arrays import Floats
-from features.content import LENGTH, Space, content_vectors, space_of, tokens_of
+from features.content import LENGTH, Space, content_vectors, searchable, space_of, tokens_of
 from features.database import query, transaction
 from features.dna import read_dna
 from features.host import Host
 
+if TYPE_CHECKING:
+    from features.dna_index import ContentIndex
+
 ORIENTATIONS = ("portrait", "landscape", "square")
 ANY_ORIENTATION = -1
 LOAD_BATCH = 5_000
+INDEXED_FROM = 100_000  # artworks; fewer are scored whole in a few milliseconds (tests/benchmarks/nearest.py)
 
 #: What the snapshot needs of an artwork, beside its key and age.
 _COLUMNS = {
@@ -57,6 +61,7 @@ class Catalogue:
     row_of_key: NDArray[np.int32]  # by artwork key; -1 where unknown, the first row of its image where several have it
     artist_rows: dict[str, NDArray[np.int32]] = field(default_factory=dict)  # rows by casefolded artist
     row_of_image: dict[int, int] = field(default_factory=dict)  # first row by hash of the image's URL
+    index: ContentIndex | None = None  # of the content vectors of a large pool; shared by all later snapshots
     counts: Counts = (-1, -1, 0)  # of art_sessions when this was read
     size: int = field(init=False, default=0)  # active artworks
 
@@ -149,7 +154,8 @@ def append(catalogue: Catalogue, rows: Sequence[dict[str, Any]]) -> Catalogue:
     dna = [read_dna(row["dna_vector"]) for row in rows]
     kinds = [kind for kind, _ in dna]
     tokens = [tokens_of(row["styles"] or (), row["motifs"] or (), row["artists"] or (), row["prompt"]) for row in rows]
-    vectors = content_vectors(kinds, np.stack([vector for _, vector in dna]), tokens)
+    new = content_vectors(kinds, np.stack([vector for _, vector in dna]), tokens)
+    vectors = np.concatenate([catalogue.vectors, new])
     row_of_image = _first_rows(first, rows) | catalogue.row_of_image
     stands_in = np.array([row_of_image[hash(row["image_url"])] for row in rows], np.int32)
     return Catalogue(
@@ -160,11 +166,12 @@ def append(catalogue: Catalogue, rows: Sequence[dict[str, Any]]) -> Catalogue:
         quality=np.concatenate([catalogue.quality, np.array([_quality(row) for row in rows], np.float32)]),
         active=np.concatenate([catalogue.active, np.ones(len(rows), bool)]),
         dna_kinds=np.concatenate([catalogue.dna_kinds, np.array(kinds, np.int8)]),
-        vectors=np.concatenate([catalogue.vectors, vectors]),
+        vectors=vectors,
         style_rows=_add_tags(catalogue.style_rows, first, rows, "styles"),
         row_of_key=_add_keys(catalogue.row_of_key, stands_in, keys),
         artist_rows=_add_tags(catalogue.artist_rows, first, rows, "artists"),
         row_of_image=row_of_image,
+        index=_indexed(catalogue.index, vectors, new),
         counts=catalogue.counts,
     )
 
@@ -218,6 +225,18 @@ def _quality(row: dict[str, Any]) -> float:
     if math.isnan(score):  # numeric knows NaN too
         return 0.5
     return min(max(score if score <= 1 else score / 100, 0.0), 1.0)
+
+
+def _indexed(index: ContentIndex | None, vectors: Floats, new: Floats) -> ContentIndex | None:
+    """The index with the new vectors; made when the pool has become too large to be scored whole."""
+    if index is None and len(vectors) < INDEXED_FROM:
+        return None
+    from features.dna_index import ContentIndex  # noqa: PLC0415 - most pools never need faiss
+
+    if index is None:
+        return ContentIndex(searchable(vectors), INDEXED_FROM)
+    index.add(searchable(new))
+    return index
 
 
 def _first_rows(first: int, rows: Sequence[dict[str, Any]]) -> dict[int, int]:

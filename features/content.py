@@ -56,6 +56,12 @@ class Space:
         return found
 
 
+def searchable(vectors: Floats) -> Floats:
+    """Vectors for an index, shape (n, 129): at the end a one where the looks are unknown."""
+    unknown = ~vectors[:, WORD_LENGTH:].any(axis=1, keepdims=True)
+    return np.hstack([vectors, unknown.astype(np.float32)])
+
+
 def space_of(vectors: Floats) -> Space:
     """The space of a pool's vectors."""
     looks = np.asarray(vectors[:, WORD_LENGTH:].any(axis=1))

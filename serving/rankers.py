@@ -164,21 +164,26 @@ class ContentRanker:
 
         Raises CannotScoreError for a user without any liking.
         """
-        if not (weights > 0).any():
-            raise CannotScoreError(ranker="content", reason="no positive signal")
-        taste = self._taste(signal_rows, weights)
-        scores = self.space.vectors[candidates] @ taste
-        scores[~self.space.looks[candidates]] += self.space.centre[WORD_LENGTH:] @ taste[WORD_LENGTH:]
+        taste = self.taste(signal_rows, weights)
+        scores = self.space.vectors[candidates] @ taste[:-1]
+        scores[~self.space.looks[candidates]] += taste[-1]
         return np.asarray(scores, dtype=np.float32)
 
-    def _taste(self, rows: Rows, weights: Floats) -> Floats:
-        """The user's coefficients, shape (128,)."""
+    def taste(self, rows: Rows, weights: Floats) -> Floats:
+        """The user's coefficients, shape (129,): of the content vectors, and what unknown looks are worth.
+
+        A score is the inner product with `features.content.searchable`. Raises CannotScoreError as `score` does.
+        """
+        if not (weights > 0).any():
+            raise CannotScoreError(ranker="content", reason="no positive signal")
         known = np.ones((len(rows), LENGTH + 1), np.float32)
         known[:, :-1] = self.space.differences(rows)
         surprise = known.T @ (weights - known @ self.prior.mean)
         factor = cho_factor(self.prior.ridge + known.T @ known, lower=True, check_finite=False)
         learnt = cho_solve(factor, surprise, check_finite=False)
-        return np.asarray(self.prior.mean + learnt, dtype=np.float32)[:-1]
+        taste = np.asarray(self.prior.mean + learnt, dtype=np.float32)
+        taste[-1] = self.space.centre[WORD_LENGTH:] @ taste[WORD_LENGTH:-1]
+        return taste
 
 
 def make_taste_prior(arrays: Mapping[str, np.ndarray]) -> TastePrior:

@@ -31,6 +31,7 @@ from serving.rankers import ContentRanker
 T = TypeVar("T")
 THRESHOLD_SAMPLE = 2_000  # pool artworks that a user's quantiles are taken over
 RELEVANT, NEAR = 0.5, 0.75  # quantiles of a user's scores over the pool: relevant to the model, near in content
+NEAREST = 1_000  # artworks that an index is asked for
 BOTH = ("both", "any")
 
 
@@ -162,8 +163,20 @@ def model_scores(
 
 
 def near_scores(catalogue: Catalogue, signal_rows: Rows, weights: Floats, rows: Rows) -> tuple[Floats, float]:
-    """Content nearness of ``rows`` (m,) to the user's taste, and the upper quartile of it over the pool."""
-    return _with_quantile(catalogue, rows, NEAR, partial(ContentRanker(catalogue.space).score, signal_rows, weights))
+    """Content nearness of ``rows`` (m,), rising, to the user's taste, and the upper quartile of it over the pool.
+
+    In a pool too large to be scored whole, only the nearest are told apart; the others count as the last of them.
+    """
+    ranker = ContentRanker(catalogue.space)
+    if catalogue.index is None or len(rows) < catalogue.index.exact_below:
+        return _with_quantile(catalogue, rows, NEAR, partial(ranker.score, signal_rows, weights))
+    unseen = np.zeros(len(catalogue.keys), dtype=bool)
+    unseen[rows] = True
+    found, best = catalogue.index.search(ranker.taste(signal_rows, weights), unseen, NEAREST)
+    scores = np.full(len(rows), best.min(), dtype=np.float32)
+    scores[np.searchsorted(rows, found)] = best
+    _, threshold = _with_quantile(catalogue, rows[:0], NEAR, partial(ranker.score, signal_rows, weights))
+    return scores, threshold
 
 
 def _with_quantile(
