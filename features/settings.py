@@ -51,6 +51,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rank_deadline_ms: Positive = 50.0  # then the next rung answers
     rank_threads: Count = 4
     signals_per_user: Count = 200  # latest signals folded in
+    variety: Share = 0.0  # how much a list's artworks shall differ, against their rank; 0: rank alone
     seconds_per_artwork: Positive = 60.0
 
     # Prefetch

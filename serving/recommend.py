@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.arrays import Mask, Rows
+from features.catalogue import Catalogue
 from features.identifiers import new_id
 from features.settings import Settings
 from serving import heuristic, ladder, telemetry
@@ -23,6 +24,7 @@ from serving.live import Live, View
 from serving.model import Tier
 from serving.prefetch import rank_traded, smooth
 from serving.ranking import Ask, Candidates, Sorter, choose_candidates
+from serving.variety import HEAD, vary
 
 Places = NDArray[np.intp]  # in a ranking
 POLICY = "ladder-1"
@@ -61,7 +63,7 @@ class Recommender:
             view = self._live.view
             candidates = choose_candidates(view.catalogue, state, ask)
             ranking = await self._sorter.rank(view, state, ask, candidates.rows)
-            row, repeats = _list_row(view, state, ask, candidates, ranking)
+            row, repeats = _list_row(view, state, ask, candidates, ranking, variety=self._settings.variety)
             enough = len(candidates.rows) >= ask.least
             artworks = await self._leases.write(connection, row) if enough else []
         tiers = dict(zip(row.artwork_keys.tolist(), row.evidence, strict=True))
@@ -87,13 +89,14 @@ class Recommender:
 
 
 def _list_row(
-    view: View, state: UserState, ask: Ask, candidates: Candidates, ranking: Ranking
+    view: View, state: UserState, ask: Ask, candidates: Candidates, ranking: Ranking, *, variety: float
 ) -> tuple[ListRow, uuid.UUID | None]:
     """The list to write: first what this session holds and has not shown, then the best of the rest."""
     catalogue = view.catalogue
     held = np.zeros(len(catalogue.keys), dtype=bool)
     held[catalogue.rows(state.held)] = True
     again, fresh = _again_and_fresh(held, catalogue.rows(state.held), ranking)
+    fresh = _varied(catalogue, ranking, fresh, variety, max(ask.limit - len(again), 0))
     fresh = fresh[: max(ask.limit + SPARES - len(again), 0)]
     wish = max(ask.limit - len(again), 0) if ask.smooth else 0
     turned = smooth(catalogue.vectors[ranking.rows[fresh[:wish]]])
@@ -123,6 +126,16 @@ def _list_row(
         rank_traded=rank_traded(turned),
     )
     return row, repeats
+
+
+def _varied(catalogue: Catalogue, ranking: Ranking, fresh: Places, variety: float, count: int) -> Places:
+    """``fresh`` with the first ``count`` chosen to differ, within what the model ranks as relevant."""
+    if variety == 0:
+        return fresh
+    head = fresh[: HEAD * count]
+    head = head[ranking.rungs[head] == ladder.MODEL]
+    order = vary(catalogue.space.differences(ranking.rows[head]), ranking.scores[head], variety, count)
+    return np.concatenate([head[order], fresh[len(head) :]])
 
 
 def _evidence(view: View, rows: Rows, sources: ladder.Sources) -> list[Tier]:

@@ -21,6 +21,7 @@ BENCHMARKS = {
     "batches": ("batches", "impressions by the 200"),
     "singles": ("singles", "impressions one by one, durable"),
     "ranking": ("ranking", "one list out of 100,000 x 50, without the database"),
+    "nearest": ("nearest", "the nearest unseen by content, with an index and without"),
     "startup": ("startup", "ready with 10,000 artworks; swapping models under load"),
     "training": ("learning", "NMF of 100,000 interactions, from the database to a bundle"),
 }
