@@ -82,11 +82,11 @@ def test_the_champions_recipe_is_judged_on_the_split(
     """As it was judged when it was trained: fitted on the earlier signals, for the live bundle has seen them all."""
     trained = learn(make_learner("nmf", {"n_components": 4}), ready, connection)
     assert command("publish", trained.version).exit_code == 0
-    shown = command("evaluate", "--json", str(tmp_path / "out.json")).stdout
+    shown = command("evaluate", "--lists", "2", "--json", str(tmp_path / "out.json")).stdout
     (found,) = json.loads((tmp_path / "out.json").read_text())
     assert found["model"] == "nmf"
     assert found["metrics"] == {name: pytest.approx(value) for name, value in trained.metrics.items()}
-    for word in ("recall_cold_at_20", "light, 5 to 49", "exposure", "cubism"):
+    for word in ("recall_cold_at_20", "light, 5 to 49", "exposure", "cubism", "found of what was left"):
         assert word in shown
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training import gate, intervals, metrics, publish, slices
+from training import gate, intervals, metrics, publish, sequential, slices
 
 IDS = st.sampled_from([f"artwork {number}" for number in range(12)])
 LISTS = st.lists(IDS, unique=True, max_size=10)
@@ -18,7 +18,7 @@ LIKED = st.sets(IDS, min_size=1, max_size=8)
 SCORES = st.lists(st.integers(-5, 5).map(float), min_size=1, max_size=8)
 
 
-@pytest.mark.parametrize("module", [metrics, intervals, slices, gate, publish])
+@pytest.mark.parametrize("module", [metrics, intervals, slices, sequential, gate, publish])
 def test_documented_examples_are_true(module: object) -> None:
     """The doctests of the modules that have some."""
     failed, tried = doctest.testmod(module)  # type: ignore[arg-type] # a module, as parametrize types it

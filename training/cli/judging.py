@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,21 +11,23 @@ import typer
 from rich.console import Console
 
 from training.cli.ground import database, progress, status, training_packages
-from training.cli.tables import comparison_table, metric_table, outcome_table, slice_table, style_table
+from training.cli.tables import comparison_table, life_tables, metric_table, outcome_table, slice_table, style_table
 
 if TYPE_CHECKING:
     import psycopg
 
+    from features.settings import Settings
     from training.evaluate import Judged
     from training.judging import Outcome
-    from training.learner import Learner
+    from training.learner import Given, Learner
+    from training.sequential import Lives
 
 ALL = "all"
 
 Files = Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A file of 'user item item ...' lines.")]
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0917 - one parameter is one option
     models: Annotated[
         str, typer.Option(help="Learners by name, separated by commas, or all. Default: the champion's; of files: all.")
     ] = "",
@@ -35,6 +37,10 @@ def evaluate(
         Path | None,
         typer.Option("--json", dir_okay=False, help="Also write the figures there, a list of one object per model."),
     ] = None,
+    lists: Annotated[
+        int,
+        typer.Option(min=0, help="Also let so many lists follow each other, as the pool is consumed (database only)."),
+    ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of the fits, and of the sample of users.")] = 0,
 ) -> None:
     """Judge models by the lists that users would have got, made by the code that serves.
@@ -47,7 +53,7 @@ def evaluate(
     """
     if (train is None) != (test is None):
         raise typer.BadParameter("give both files or none", param_hint="--train --test")
-    outcomes = _on_files(models, train, test, seed) if train and test else _on_database(models, seed)
+    outcomes = _on_files(models, train, test, seed) if train and test else _on_database(models, lists, seed)
     if json_path is not None:
         json_path.write_text(json.dumps([_plain(outcome) for outcome in outcomes], indent=2) + "\n", "utf-8")
     Console().print(outcome_table(outcomes))
@@ -105,7 +111,7 @@ def _on_files(models: str, train: Path, test: Path, seed: int) -> list[Outcome]:
     return outcomes
 
 
-def _on_database(models: str, seed: int) -> list[Outcome]:
+def _on_database(models: str, lists: int, seed: int) -> list[Outcome]:
     """The champion's recipe, or the named learners, on the split of the signals so far."""
     with training_packages():
         from training.judging import judge_learner
@@ -120,9 +126,35 @@ def _on_database(models: str, seed: int) -> list[Outcome]:
             else [_champion(connection)]
         )
         outcomes = [judge_learner(learner, given, settings, seed, say) for learner in learners]
+        judged = [learner for learner, outcome in zip(learners, outcomes, strict=True) if not outcome.refused]
+        lives = [_live_on(learner, given, settings, lists, seed, say) for learner in judged if lists]
+    for learner, life in zip(judged, lives, strict=False):
+        for table in life_tables(learner.name, life):
+            Console().print(table)
     if len(outcomes) == 1 and not outcomes[0].refused:
         _show_groups(outcomes[0].judged)
     return outcomes
+
+
+def _live_on(  # noqa: PLR0917 - what a replay needs
+    learner: Learner, given: Given, settings: Settings, lists: int, seed: int, say: Callable[[str], None]
+) -> Lives:
+    """Lists after lists of one learner, fitted on the earlier side."""
+    from training.dataset import split
+    from training.judging import rules_of
+    from training.learner import Given, learn
+    from training.sequential import replay_lives
+
+    halves = split(given.snapshot, seed)
+    bundle = learn(learner, Given(halves.train, given.pool))
+    return replay_lives(
+        bundle,
+        halves,
+        given.pool,
+        rules_of(settings, seed),
+        lists=lists,
+        on_list=lambda number: say(f"{learner.name}: list {number} of {lists} of every user"),
+    )
 
 
 def _champion(connection: psycopg.Connection) -> Learner:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from training.evaluate import Judged
     from training.intervals import Interval
     from training.judging import Outcome
+    from training.sequential import Lives
 
 #: Metrics that people compare, and how they are called at a terminal; the others are in the JSON and in MLflow.
 SHOWN = {"recall_at_20": "recall@20", "ndcg_at_20": "ndcg@20", "auc_shown": "auc"}
@@ -88,6 +89,24 @@ def metric_table(judged: Judged) -> Table:
         ends = () if found is None else (f"{found.low:.4f}", f"{found.high:.4f}")
         table.add_row(name, f"{value:,.4f}".removesuffix(".0000"), *ends)
     return table
+
+
+def life_tables(model: str, lives: Lives) -> list[Table]:
+    """How one list after the other goes, and first lists beside later ones at the same coverage."""
+    found = lives.hits_per_life()
+    life = f"{found.mean:.2f} liked ({found.low:.2f} to {found.high:.2f}) a user in all lists"
+    on = Table(box=None, title=escape(model), caption=life)
+    for header in ("list", "users", "coverage", "hits a place", "found of what was left"):
+        on.add_column(header, no_wrap=True)
+    for row in lives.by_list().to_dicts():
+        figures = (_number(row[name]) for name in ("coverage", "hits_per_place", "found"))
+        on.add_row(str(row["list"]), f"{row['users']:,}", *figures)
+    matched = Table(box=None, caption="hits a place of a user's first three lists and of later ones, as much seen")
+    for header in ("coverage", "first", "later"):
+        matched.add_column(header, no_wrap=True)
+    for row in lives.at_matched_coverage().to_dicts():
+        matched.add_row(row["coverage"], _number(row["first"]), _number(row["later"]))
+    return [on, matched]
 
 
 def slice_table(slices: pl.DataFrame) -> Table:
