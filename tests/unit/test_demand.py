@@ -64,6 +64,14 @@ def test_nobody_draws_faster_than_the_display() -> None:
     assert FORECAST.at_least(two, 120.0, 7)[0] == 0
 
 
+def test_who_comes_later_must_come_in_time_to_draw_them_all() -> None:
+    """Ten in ten minutes means to come within the first minute: less probable by far than two."""
+    away = Users(*np.array([[5.0], [9.0], [9.0], [0.0], [0.0], [60.0]]))
+    two, ten = (float(FORECAST.at_least(away, 600.0, wanted)[0]) for wanted in (2, 10))
+    stay = float(FORECAST.hazard.more(1, 9) / FORECAST.hazard.more(1, 1))
+    assert 0 < ten / two == pytest.approx(stay * 60 / 540, rel=0.01)
+
+
 @given(shown=st.integers(1, 300), count=st.integers(1, 50))
 def test_the_hazard_is_the_one_of_the_prefetch_plans(shown: int, count: int) -> None:
     """The plan counts the artworks before the one on display."""

@@ -61,6 +61,22 @@ def test_every_order_is_worth_its_cost_and_the_budget_holds(
 
 
 @given(situations())
+def test_every_pick_is_the_best_of_its_moment(situation: tuple[Levels, Wanted, Prices]) -> None:
+    """As if all medoids had been looked at again before each."""
+    levels, wanted, prices = situation
+    liked, given_so_far = wanted.users.toarray() > 0, np.zeros(len(levels.need), dtype=int)
+
+    def net(users: np.ndarray) -> float:
+        at = [(user, given_so_far[user]) for user in np.flatnonzero(users) if given_so_far[user] < LENGTH]
+        lost = np.prod([1 - levels.reach[user, j] for user, j in at])
+        return float(sum(prices.stockout[user] * levels.need[user, j] for user, j in at) - prices.image * lost)
+
+    for pick in plan(levels, wanted, prices, budget=np.inf, most=50).orders:
+        assert net(liked[pick.artwork_row - 100]) == pytest.approx(max(net(users) for users in liked))
+        given_so_far[pick.user_rows] += 1
+
+
+@given(situations())
 def test_without_a_budget_nothing_worth_an_order_is_left(situation: tuple[Levels, Wanted, Prices]) -> None:
     """A second plan on what the first one left would be empty."""
     levels, wanted, prices = situation
