@@ -24,10 +24,12 @@ from serving import bundle as bundles
 from serving.bundle import Bundle
 from training import content, tracking
 from training.dataset import Snapshot, split, take_snapshot
+from training.evaluate import Judged
 from training.judging import judge_on, require_enough, rules_of
 from training.learner import Given, Learner, learn
 from training.pool import take_pool
 from training.probes import make_probes
+from training.report import write_report
 
 Step = Callable[[str], None]
 
@@ -64,7 +66,7 @@ def train_on(learner: Learner, given: Given, settings: Settings, *, seed: int = 
         require_enough(learner, snapshot, settings.min_training_users)
     except TooLittleDataError as error:
         bundle = make_bundle(content.make_learner(), given, "none", {})
-        return _register(bundle, snapshot, settings, {}, too_little=str(error))
+        return _register(bundle, snapshot, settings, {}, Judged(), too_little=str(error))
     started = time.monotonic()
     halves = split(snapshot, seed)
     on_step(f"judging {learner.name} on {halves.test_users:,} users")
@@ -73,7 +75,7 @@ def train_on(learner: Learner, given: Given, settings: Settings, *, seed: int = 
     on_step(f"fitting {learner.name} on {snapshot.users:,} users and {snapshot.artworks:,} artworks")
     bundle = make_bundle(learner, given, halves.kind, judged.metrics, str(rules))
     on_step("registering")
-    return _register(bundle, snapshot, settings, {"training_seconds": time.monotonic() - started})
+    return _register(bundle, snapshot, settings, {"training_seconds": time.monotonic() - started}, judged)
 
 
 def make_bundle(
@@ -105,18 +107,27 @@ def _digest(pool: Catalogue) -> str:
 
 
 def _register(
-    bundle: Bundle, snapshot: Snapshot, settings: Settings, timings: dict[str, float], too_little: str = ""
+    bundle: Bundle,
+    snapshot: Snapshot,
+    settings: Settings,
+    timings: dict[str, float],
+    judged: Judged,
+    *,
+    too_little: str = "",
 ) -> Trained:
-    """Save the bundle and make it a version, in one MLflow run."""
+    """Save the bundle and make it a version, in one MLflow run, with how it was judged beside it."""
     manifest = bundle.manifest
     with tempfile.TemporaryDirectory(prefix="vernissage-") as scratch:
-        bundles.save(Path(scratch), manifest, bundle.arrays)
+        kept, report = Path(scratch) / "bundle", Path(scratch) / "report"
+        bundles.save(kept, manifest, bundle.arrays)
+        write_report(judged, report)
         version = tracking.log_run(
             settings,
             name=manifest.model,
             params={**manifest.params, "half_life_days": manifest.half_life_days},
             metrics={**manifest.metrics, **timings},
             tags={"model": manifest.model, "snapshot": manifest.snapshot, "split": manifest.params["split"]},
-            bundle_folder=Path(scratch),
+            bundle_folder=kept,
+            report_folder=report,
         )
     return Trained(version, manifest.model, snapshot, manifest.params["split"], manifest.metrics, too_little)

@@ -37,7 +37,7 @@ from features.errors import BadBundleError, TrackingError  # noqa: E402 - after 
 from features.settings import Settings  # noqa: E402 - the same
 
 EXPERIMENT = "vernissage"
-BUNDLE = "bundle"  # the artifact folder of a run
+BUNDLE, REPORT = "bundle", "judged"  # the artifact folders of a run
 _ABSENT = {ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), ErrorCode.Name(INVALID_PARAMETER_VALUE)}
 
 for _name in ("mlflow", "alembic"):
@@ -85,10 +85,12 @@ def log_run(
     metrics: Mapping[str, float],
     tags: Mapping[str, str],
     bundle_folder: Path,
+    report_folder: Path | None = None,
 ) -> str:
     """Record one run with the bundle as its artifact, register it, and return the version's number.
 
-    ``tags`` go on the run and on the version; "model" among them names the kind of model.
+    ``tags`` go on the run and on the version; "model" among them names the kind of model. What is in
+    ``report_folder``, tables and figures for people, becomes artifacts of the run alone.
     """
     client = _client(settings)
     run = client.create_run(_experiment(client, settings), run_name=name)
@@ -100,6 +102,8 @@ def log_run(
         tags=[RunTag(key, value) for key, value in tags.items()],
     )
     client.log_artifacts(run_id, str(bundle_folder), BUNDLE)
+    if report_folder is not None:
+        client.log_artifacts(run_id, str(report_folder), REPORT)
     client.set_terminated(run_id)
     return _register(client, settings.registered_model, run, tags)
 

@@ -186,6 +186,10 @@ def test_each_training_is_one_run_and_one_version(two_versions: Settings, connec
         assert set(run.data.metrics) == METRICS
         assert (run.data.params["users"], run.data.params["half_life_days"]) == (str(snapshot.users), "90.0")
     assert runs["nmf"].data.params["n_components"] == "8"
+    report = {artifact.path for artifact in registry.list_artifacts(runs["nmf"].info.run_id, "judged")}
+    assert report == {f"judged/{name}" for name in (
+        "metrics.csv", "slices.csv", "slices.png", "styles.csv", "styles.png"
+    )}  # fmt: skip
 
 
 def test_a_bundle_is_the_same_for_the_same_data_and_seed(
