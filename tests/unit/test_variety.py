@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from features.content import LENGTH
+from features.settings import Settings
+from serving.leases import ListRow, UserState
+from serving.live import View
+from serving.model import make_model
+from serving.ranking import Ask
+from serving.recommend import Recommender
 from serving.variety import sameness, vary
+from tests.given import given_signals, signals
+from training import content
+from training.learner import Given, learn
+from training.pool import bare_pool
 
 #: Two kinds; the first four are alike.
 DIFFERENCES = np.repeat(np.eye(2, dtype=np.float32), [4, 2], axis=0)
@@ -54,3 +71,48 @@ def test_every_artwork_stays_once(*, scores: list[float], share: float, count: i
 def test_sameness_is_the_mean_cosine(rows: list[int], expected: float) -> None:
     """Of pairs."""
     assert sameness(DIFFERENCES[rows]) == pytest.approx(expected)
+
+
+class OneUser:
+    """Stands for the leases: a user's state, and lists that are written nowhere."""
+
+    def __init__(self, state: UserState) -> None:
+        self.state = state
+
+    @contextlib.asynccontextmanager
+    async def locked(self, *_: object) -> AsyncIterator[tuple[None, UserState]]:
+        """The state, without a lock."""
+        yield None, self.state
+
+    async def write(self, _: None, row: ListRow) -> list[dict[str, int]]:
+        """The list's keys and rungs."""
+        pairs = zip(row.artwork_keys.tolist(), row.rungs.tolist(), strict=True)
+        return [{"artwork_key": key, "rung": rung} for key, rung in list(pairs)[: row.limit]]
+
+
+def kinds_listed(variety: float) -> list[int]:
+    """The kinds of the first six artworks, by content, for a user who likes kind 0 most and kind 1 somewhat."""
+    kinds = np.arange(120) % 4
+    vectors = np.zeros((120, LENGTH), np.float32)
+    vectors[np.arange(120), kinds] = 0.7
+    pool = dataclasses.replace(bare_pool([f"artwork {number:03}" for number in range(120)]), vectors=vectors)
+    known = Given(given_signals(signals([("ada", "artwork 000", 1.0)])).snapshot, pool)
+    view = View(pool, make_model(learn(content.make_learner(), known)).aligned(pool.ids, pool.vectors))
+    none = np.zeros(0, np.int32)
+    seen = np.array([0, 4, 8, 1], np.int32)
+    state = UserState(
+        known=True, seen=seen, held=none, passes=none, retired=none, held_elsewhere=none, next_expiry=None,
+        last_list=None, signal_keys=seen, signal_weights=np.ones(4, np.float32), orientation=None, styles=[],
+    )  # fmt: skip
+    settings = Settings(variety=variety, rank_deadline_ms=60_000.0)
+    recommender = Recommender(OneUser(state), SimpleNamespace(view=view), settings)  # type: ignore[arg-type] # stand-ins
+    answer = asyncio.run(recommender.next(Ask("ada", "tab", 6)))
+    recommender.close()
+    assert {artwork["rung"] for artwork in answer.artworks} == {1}
+    return [int(kinds[artwork["artwork_key"]]) for artwork in answer.artworks]
+
+
+def test_the_setting_brings_the_second_taste_into_the_list() -> None:
+    """Through the path that answers requests."""
+    assert set(kinds_listed(0.0)) == {0}
+    assert {0, 1} <= set(kinds_listed(0.6))
