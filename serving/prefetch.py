@@ -72,7 +72,7 @@ def smooth(vectors: Floats) -> NDArray[np.intp]:
     """An order of ranked artworks in which neighbours in content follow each other, shape (n,).
 
     Greedy nearest neighbour among the next `WINDOW` ranks; an artwork is taken at once when waiting longer would put
-    it more than `WINDOW` ranks behind its own. ``vectors``: (n, d), unit length, in order of rank.
+    it more than `WINDOW` ranks behind its own. ``vectors``: (n, d), content, in order of rank.
     """
     left = list(range(len(vectors)))
     order: list[int] = []

@@ -34,14 +34,3 @@ def vary(differences: Floats, scores: Floats, share: float, count: int) -> NDArr
         worth[best] = -np.inf
         likeness = np.maximum(likeness, unit @ unit[best])
     return np.concatenate([np.array(chosen, dtype=np.intp), np.setdiff1d(ranks, chosen)])
-
-
-def sameness(differences: Floats) -> float:
-    """The mean cosine between two different artworks of a list: 1 where all are alike; 0 for fewer than two."""
-    count = len(differences)
-    if count < 2:  # noqa: PLR2004 - it takes two
-        return 0.0
-    lengths = np.linalg.norm(differences, axis=1, keepdims=True)
-    unit = np.divide(differences, lengths, out=np.zeros_like(differences), where=lengths > 0)
-    alike = unit @ unit.T
-    return float((alike.sum() - np.trace(alike)) / (count * (count - 1)))

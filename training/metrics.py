@@ -108,7 +108,7 @@ def repeat_rate(lists: Collection[Iterable[Hashable]], seen: Collection[Abstract
 
 
 def diversity(vectors: Floats) -> float | None:
-    """How unlike the artworks of one list are: the mean of 1 - cosine over all its pairs, from unit vectors (m, d).
+    """How unlike the artworks of one list are: the mean of 1 - cosine over all its pairs of ``vectors`` (m, d).
 
     Intra-list diversity (Ziegler et al., WWW 2005). Rows of zeros, of which nothing is known, are left out; None with
     fewer than two others. Sum over pairs = (|sum v|^2 - m) / 2, so no pair is ever formed.
@@ -120,6 +120,7 @@ def diversity(vectors: Floats) -> float | None:
     count = len(told)
     if count < 2:  # noqa: PLR2004 - a pair
         return None
+    told /= np.linalg.norm(told, axis=1, keepdims=True)
     total = told.sum(axis=0)
     return 1.0 - float((total @ total - np.einsum("ij,ij", told, told)) / (count * (count - 1)))
 
