@@ -26,6 +26,7 @@ from training.popularity import appeal
 Bucket = tuple[NDArray[np.intp], csr_matrix, float]
 
 BUCKET = 1.25  # rows whose degrees differ by less share one regularisation: the library takes one a call
+SHARE = 500  # rows that a thread takes at once
 
 
 class AlsConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,5 +128,8 @@ def _buckets(confidence: csr_matrix, config: AlsConfig) -> Iterator[Bucket]:
     base, each = _ridge(config, confidence.shape[1])
     levels = np.floor(np.log(np.maximum(degrees, 1)) / np.log(BUCKET)) if config.scaled else np.zeros(len(degrees))
     for level in np.unique(levels[degrees > 0]):
-        rows = np.flatnonzero((levels == level) & (degrees > 0))
-        yield rows, confidence[rows], base + each * float(degrees[rows].mean())
+        alike = np.flatnonzero((levels == level) & (degrees > 0))
+        regularisation = base + each * float(degrees[alike].mean())
+        for start in range(0, len(alike), SHARE):
+            rows = alike[start : start + SHARE]
+            yield rows, confidence[rows], regularisation

@@ -19,6 +19,8 @@ from features.matrix import Interactions, inverse_root
 from training.learner import Learner, of_matrix
 from training.popularity import appeal
 
+PASSES = 50  # over all batches
+
 
 class NmfConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of one fit; equal configs on equal data give equal bytes."""
@@ -73,7 +75,9 @@ def _factorise(normalised: csr_array, config: NmfConfig) -> NDArray[np.float64]:
         "tol": config.tol,
         "random_state": config.seed,
     }
-    model = MiniBatchNMF(batch_size=config.batch_size, **settings) if config.batch_size else NMF(**settings)
+    # Batches differ so much from each other that the usual rule, ten without a gain, would stop within a pass or two.
+    patient = {"batch_size": config.batch_size, "max_no_improvement": None, "tol": 0.0, "max_iter": PASSES}
+    model = MiniBatchNMF(**{**settings, **patient}) if config.batch_size else NMF(**settings)
     # The root is of an error that rounding can make negative where a user or two are fitted fully.
     with threadpool_limits(1), np.errstate(invalid="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # max_iter is a budget here

@@ -5,7 +5,7 @@ Nothing is read, shown or saved here, and pyplot with its global state is not us
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -23,10 +23,12 @@ from threadpoolctl import threadpool_limits
 from features.content import WORD_LENGTH
 from features.coverage import BANDS
 from features.dna import DnaKind
+from training.intervals import Interval, paired_interval
 
 if TYPE_CHECKING:  # the registry takes seconds to import, and drawing needs none of it
     from features.arrays import Floats
     from features.catalogue import Catalogue
+    from training.evaluate import Judged
     from training.tracking import Version
 
 P = ParamSpec("P")
@@ -39,6 +41,7 @@ STYLE_INKS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MAP_POINTS = 2_000
 LEAST_POINTS = 10
 BINS = 20  # of coverage
+LEAST_USERS = 5  # of a group whose mean is drawn
 STRIP_ROWS = 60  # artworks of each population that the DNA figure shows
 COPY_CORRELATION = 0.99  # above it two DNA vectors are the same but for their intensity
 DNA_PARTS = (("colour", 0, 12), ("texture", 12, 24), ("composition", 24, 34), ("mood", 34, 44))
@@ -68,7 +71,7 @@ _LOOK: Any = {  # the library types its keys as a long list of literals
 }
 
 
-def _drawn(function: Callable[P, Figure]) -> Callable[P, Figure]:
+def drawn(function: Callable[P, Figure]) -> Callable[P, Figure]:
     """Draw with our look, whatever the notebook's own is."""
 
     @wraps(function)
@@ -79,7 +82,7 @@ def _drawn(function: Callable[P, Figure]) -> Callable[P, Figure]:
     return wrapped
 
 
-@_drawn
+@drawn
 def content_map(catalogue: Catalogue, seed: int = 0) -> Figure:
     """Active artworks (2,000 at most, drawn with the seed) in two dimensions; the six commonest styles in colour.
 
@@ -87,8 +90,8 @@ def content_map(catalogue: Catalogue, seed: int = 0) -> Figure:
     """
     rows = _drawn_rows(catalogue, seed)
     if len(rows) < LEAST_POINTS:
-        return _only_words(f"Too few artworks for a map: {len(rows)} with content, {LEAST_POINTS} are needed")
-    styles = _main_styles(catalogue)[rows]
+        return only_words(f"Too few artworks for a map: {len(rows)} with content, {LEAST_POINTS} are needed")
+    styles = main_styles(catalogue)[rows]
     points = _flatten(catalogue.vectors[rows], seed)
     figure, axes = _figure(8.0, 6.4, _map_title(catalogue.vectors[rows], styles), _map_note(catalogue, rows))
     axes.set_axis_off()
@@ -102,12 +105,12 @@ def content_map(catalogue: Catalogue, seed: int = 0) -> Figure:
     return figure
 
 
-@_drawn
+@drawn
 def coverage_histogram(events: pl.DataFrame, catalogue: Catalogue) -> Figure:
     """How much of the active pool each user has seen; ``events`` as `training.dataset.take_snapshot` has them."""
     shares = seen_shares(events, catalogue)
     if len(shares) == 0:
-        return _only_words("Nobody has seen anything of this pool yet")
+        return only_words("Nobody has seen anything of this pool yet")
     watched = BANDS[-1][0]
     title = (
         f"{int((shares >= watched).sum()):,} of {len(shares):,} users have seen at least {watched:.0%} of the pool; "
@@ -131,7 +134,7 @@ def coverage_histogram(events: pl.DataFrame, catalogue: Catalogue) -> Figure:
     return figure
 
 
-@_drawn
+@drawn
 def dna_populations(catalogue: Catalogue) -> Figure:
     """What the stored DNA is worth: a strip of artworks per population beside how many there are of each.
 
@@ -141,7 +144,7 @@ def dna_populations(catalogue: Catalogue) -> Figure:
     found = populations(catalogue)
     total = sum(len(rows) for rows in found.values())
     if total == 0:
-        return _only_words("The pool is empty")
+        return only_words("The pool is empty")
     title = f"The DNA of {len(found[OWN]) / total:.0%} of the pool tells an artwork from the others"
     note = (
         f"{total:,} active artworks; a line is an artwork, a column one of the 44 dimensions of taste: "
@@ -150,7 +153,7 @@ def dna_populations(catalogue: Catalogue) -> Figure:
     shown = {name: rows for name, rows in found.items() if len(rows)}
     heights = [2.0 if name in {OWN, COPIED} else 0.55 for name in shown]
     figure = Figure(figsize=(8.0, 1.2 + sum(heights)), layout="constrained")
-    _headline(figure, title, note)
+    headline(figure, title, note)
     panels = figure.subplots(len(shown), 2, width_ratios=(3, 1), height_ratios=heights, squeeze=False)
     most = max(len(rows) for rows in shown.values())
     told = catalogue.vectors[np.concatenate([found[OWN], found[COPIED]]), WORD_LENGTH:]
@@ -163,21 +166,96 @@ def dna_populations(catalogue: Catalogue) -> Figure:
     return figure
 
 
-@_drawn
+@drawn
 def model_metrics(versions: Sequence[Version]) -> Figure:
     """Judged versions side by side, newest on top; hollow where a version was judged on other data than the newest."""
     judged = [version for version in versions if METRICS.keys() & version.metrics.keys()][:MOST_VERSIONS]
     if not judged:
-        return _only_words("No judged version yet: train one")
+        return only_words("No judged version yet: train one")
     names = [name for name in METRICS if any(name in version.metrics for version in judged)]
     note = _metrics_note(judged)
     figure = Figure(figsize=(2.0 * len(names) + 1.6, 1.3 + 0.34 * len(judged)), layout="constrained")
-    _headline(figure, _metrics_title(judged), note)
+    headline(figure, _metrics_title(judged), note)
     panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
     for axes, name in zip(panels, names, strict=True):
         _draw_metric(axes, judged, name)
     panels[0].set_yticks(range(len(judged)), [f"{version.number}  {version.model}" for version in judged])
     panels[0].set_ylim(len(judged) - 0.4, -0.6)
+    return figure
+
+
+@drawn
+def compared(judged: Mapping[str, Judged]) -> Figure:
+    """Models judged on the same users, the best NDCG on top; lines are 95% intervals over users."""
+    told = {name: one for name, one in judged.items() if one.users.height}
+    if not told:
+        return only_words("Nobody to judge on: no user liked a thing after the cut")
+    order = sorted(told, key=lambda name: -told[name].metrics["ndcg_at_20"])
+    panels_of = {
+        "recall": "recall@20",
+        "ndcg": "NDCG@20",
+        "hit_rate": "share of users with a hit",
+        "diversity": "diversity",
+    }
+    panels_of = {
+        name: label for name, label in panels_of.items() if any(name in one.intervals() for one in told.values())
+    }
+    figure = Figure(figsize=(2.3 * len(panels_of) + 1.4, 1.4 + 0.36 * len(order)), layout="constrained")
+    headline(
+        figure,
+        _compared_title(told, order),
+        f"{told[order[0]].users.height:,} users; 95% bootstrap intervals over users",
+    )
+    panels = figure.subplots(1, len(panels_of), sharey=True, squeeze=False)[0]
+    for axes, (name, label) in zip(panels, panels_of.items(), strict=True):
+        for place, model in enumerate(order):
+            _draw_interval(axes, told[model].intervals().get(name), place, ACCENT if place == 0 else CALM)
+        axes.set_title(label)
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.spines["left"].set_visible(False)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x", color=PALE, linewidth=0.6)
+    panels[0].set_yticks(range(len(order)), order)
+    panels[0].set_ylim(len(order) - 0.4, -0.6)
+    return figure
+
+
+@drawn
+def sliced(judged: Mapping[str, Judged], models: Sequence[str]) -> Figure:
+    """Recall by group of users and of artworks, one colour a model (six at most), with 95% intervals."""
+    told = {name: judged[name] for name in models if name in judged and judged[name].slices.height}
+    if not told:
+        return only_words("Nobody to judge on: no user liked a thing after the cut")
+    frames = {
+        name: one.slices.filter(pl.col("users") >= LEAST_USERS) for name, one in list(told.items())[: len(STYLE_INKS)]
+    }
+    first = next(iter(frames.values()))
+    if first.is_empty():
+        return only_words(f"No group has {LEAST_USERS} users to judge")
+    groups = list(zip(first["slice"], first["group"], first["users"], strict=True))
+    figure, axes = _figure(
+        8.0,
+        1.4 + 0.5 * len(groups),
+        _sliced_title(frames),
+        f"95% bootstrap intervals; n: users; groups of fewer than {LEAST_USERS} are left out",
+    )
+    step = 0.7 / len(frames)
+    for place, (model, ink) in enumerate(zip(frames, STYLE_INKS, strict=False)):
+        slices = frames[model]
+        at = np.arange(slices.height) - 0.35 + (place + 0.5) * step
+        means = slices["recall"].to_numpy()
+        reach = np.abs(np.vstack([means - slices["recall_low"].to_numpy(), slices["recall_high"].to_numpy() - means]))
+        axes.errorbar(means, at, xerr=reach, fmt="o", color=ink, markersize=5, elinewidth=1.6, label=model)
+    for place, (before, (after, _, _)) in enumerate(zip([g[0] for g in groups], groups[1:], strict=False)):
+        if before != after:
+            axes.axhline(place + 0.5, color=FAINT, linewidth=0.8)
+    axes.set_yticks(range(len(groups)), [_group_name(*each) for each in groups])
+    axes.set(ylim=(len(groups) - 0.5, -0.5), xlabel="recall@20")
+    axes.set_xlim(left=0)
+    axes.grid(axis="x", color=PALE, linewidth=0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.legend(frameon=False, loc="best", fontsize=9)
     return figure
 
 
@@ -231,7 +309,7 @@ def _drawn_rows(catalogue: Catalogue, seed: int) -> Rows:
     return np.sort(np.random.default_rng(seed).choice(rows, MAP_POINTS, replace=False))
 
 
-def _main_styles(catalogue: Catalogue) -> NDArray[np.str_]:
+def main_styles(catalogue: Catalogue) -> NDArray[np.str_]:
     """The commonest style of each artwork, shape (n,); empty where it has none."""
     longest = max(map(len, catalogue.style_rows), default=1)
     main = np.full(len(catalogue.keys), "", dtype=f"<U{longest}")
@@ -360,20 +438,58 @@ def _data_of(version: Version) -> tuple[str | None, str | None]:
     return version.tags.get("snapshot"), version.tags.get("split")
 
 
+def _draw_interval(axes: Axes, found: Interval | None, place: int, ink: str) -> None:
+    """One mean with its interval and its number."""
+    if found is None:
+        return
+    axes.plot([found.low, found.high], [place, place], color=ink, linewidth=2, alpha=0.5, solid_capstyle="round")
+    axes.plot(found.mean, place, "o", color=ink, markersize=6)
+    axes.annotate(f"{found.mean:.3f}", (found.high, place), (5, 0), textcoords="offset points", va="center", fontsize=8)
+    axes.margins(x=0.3)
+
+
+def _compared_title(told: Mapping[str, Judged], order: Sequence[str]) -> str:
+    """Whether the first is surely before the second."""
+    if len(order) == 1:
+        return f"{order[0]}, judged alone"
+    one, other = (told[name].users["ndcg"].to_numpy() for name in order[:2])
+    if np.array_equal(one, other):
+        return f"{order[0]} and {order[1]} do equally well, user by user"
+    if paired_interval(one, other).tells:
+        return f"{order[0]} is surely better than {order[1]}, the next"
+    return f"{order[0]} is ahead of {order[1]}, but not surely better"
+
+
+def _sliced_title(told: Mapping[str, pl.DataFrame]) -> str:
+    """Which model serves those best of whom least is known."""
+    rows = {name: one.filter(slice="users").head(1) for name, one in told.items()}
+    rows = {name: row for name, row in rows.items() if row.height}
+    if not rows:
+        return "Recall by group"
+    best = max(rows, key=lambda name: float(rows[name]["recall"].item()))
+    return f"Who is served well: of users who are {rows[best]['group'].item()}, {best} finds most"
+
+
+def _group_name(name: str, group: str, users: int) -> str:
+    """A group's label."""
+    told = {"coverage": f"seen {group} of the pool", "artworks": f"{group} artworks"}.get(name, group)
+    return f"{told} (n {users:,})"
+
+
 def _figure(width: float, height: float, title: str, note: str) -> tuple[Figure, Axes]:
     """A figure with one pair of axes under its headline; sizes in inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    _headline(figure, title, note)
+    headline(figure, title, note)
     return figure, figure.subplots()
 
 
-def _headline(figure: Figure, title: str, note: str) -> None:
+def headline(figure: Figure, title: str, note: str) -> None:
     """The finding, and under it what the figure is made from."""
     figure.suptitle(title, x=0.01, ha="left", weight="bold", fontsize=11)
     figure.supxlabel(note, x=0.01, ha="left", fontsize=8, color=FAINT)
 
 
-def _only_words(text: str) -> Figure:
+def only_words(text: str) -> Figure:
     """A figure that says why there is nothing to draw."""
     figure = Figure(figsize=(6.0, 1.2))
     figure.text(0.5, 0.5, text, ha="center", va="center", color=FAINT)

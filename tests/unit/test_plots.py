@@ -13,8 +13,11 @@ import pytest
 from matplotlib.figure import Figure
 
 from features.catalogue import Catalogue, append, empty
-from training import plots
+from training import pictures, plots
+from training.evaluate import Judged
+from training.slices import slice_users
 from training.tracking import Version
+from training.variants import Example
 
 STYLES = ("cubism", "baroque", "ukiyo-e")
 DRAW = np.random.default_rng(0)
@@ -116,3 +119,51 @@ def _is_drawn(figure: Figure) -> bool:
     picture = io.BytesIO()
     figure.savefig(picture)
     return picture.tell() > 0
+
+
+def test_the_comparison_says_whether_the_first_is_surely_better() -> None:
+    """Two models that do the same for every user are not told apart; one that is ahead everywhere is."""
+    good, same, bad = _judged(0.8), _judged(0.8), _judged(0.3)
+    title = "good and same do equally well, user by user"
+    assert _title(plots.compared({"bad": bad, "good": good, "same": same})) == title
+    assert _title(plots.compared({"bad": bad, "good": good})) == "good is surely better than bad, the next"
+    assert _is_drawn(plots.compared({"good": good}))
+    assert _is_drawn(plots.compared({"nobody": Judged()}))
+
+
+def test_groups_of_a_few_users_are_left_out_of_the_slices() -> None:
+    """Their means say nothing, and their intervals are as wide as the figure."""
+    figure = plots.sliced({"good": _judged(0.8), "bad": _judged(0.3)}, ["good", "bad", "never fitted"])
+    names = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert names[0] == "light, 5 to 49 (n 40)"
+    assert not any("(n 1)" in name for name in names)
+    assert _is_drawn(figure)
+    assert _is_drawn(plots.sliced({"nobody": Judged()}, ["nobody"]))
+
+
+def test_lists_are_drawn_side_by_side_and_the_title_counts_what_was_liked() -> None:
+    """Four artworks of the first list were liked later; an artwork without DNA is painted from its style."""
+    pool = _catalogue([json.dumps(list(DRAW.uniform(0, 2, 50))) for _ in range(9)] + [None] * 9)
+    rows = np.arange(18, dtype=np.int32)
+    example = Example("ada", rows[:3], rows[4:8], {"good": rows[4:12], "short": rows[12:14]})
+    figure = pictures.side_by_side([example], pool)
+    assert _title(figure) == "Next lists of 1: most that was liked later is on those of good, 4 artworks"
+    framed = sum(len(axes.patches) for axes in figure.axes)
+    assert framed == 4
+    assert _is_drawn(figure)
+    assert _is_drawn(pictures.side_by_side([], pool))
+
+
+def _judged(quality: float) -> Judged:
+    """Forty users of about this quality, one of whom has seen half of the pool."""
+    values = np.clip(quality + np.random.default_rng(1).normal(0, 0.05, 40), 0, 1)
+    users = pl.DataFrame(
+        {
+            "user_id": [f"user {number:02}" for number in range(40)],
+            "signals": [20] * 40,
+            "coverage": [0.5] + [0.05] * 39,
+            **dict.fromkeys(("recall", "ndcg", "hit_rate", "mrr", "recall_warm"), values),
+            "recall_cold": pl.Series([None] * 40, dtype=pl.Float64),
+        }
+    )
+    return Judged({"ndcg_at_20": float(values.mean())}, users, slice_users(users))
