@@ -84,7 +84,6 @@ def run(name: str, make: Callable[[], Policy], scene: Scene, planning_seconds: f
     """Let time pass under one policy, planning run by planning run; those in which nobody asks are skipped."""
     policy, state, supply = make(), _start(scene), _Supply(scene)
     users, times, places = scene.requests
-    started = scene.seen.max(axis=0)
     stockouts = 0
     for window, rows in _windows(times, planning_seconds):
         active = np.unique(users[rows])
@@ -95,11 +94,9 @@ def run(name: str, make: Callable[[], Policy], scene: Scene, planning_seconds: f
         supply.deliver(state, state.now)
         for taste in policy(state, active):
             supply.order(state, taste)
-    images = supply.ordered
-    frontier = np.maximum(state.seen.max(axis=0), started)
-    made = state.made + state.flying
-    wasted = int((made - np.maximum(frontier, scene.regime.pool)).clip(0).sum())
-    return Outcome(name, images, stockouts, len(users), wasted)
+    frontier = np.maximum(state.seen.max(axis=0), scene.regime.pool)  # what the pool held at first is nobody's order
+    wasted = int((state.made + state.flying - frontier).clip(0).sum())
+    return Outcome(name, supply.ordered, stockouts, len(users), wasted)
 
 
 def clairvoyant(scene: Scene, settings: Settings) -> Outcome:

@@ -35,7 +35,7 @@ def main() -> None:
     """Simulate everything and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=5, help="seeds of each regime")
-    parser.add_argument("--days", type=int, default=14)
+    parser.add_argument("--days", type=int, default=10, help="of each run, after two weeks of history")
     parser.add_argument("--prices", type=float, nargs="+", default=PRICES)
     parser.add_argument("--plot", type=Path, help="where the sensitivity to the price goes")
     given = parser.parse_args()
@@ -71,10 +71,10 @@ def main() -> None:
 
 
 def _simulated(runs: int, days: int, prices: list[float]) -> dict[str, dict[float, list[Line]]]:
-    """The lines of every regime and price. Half the cores, so that the machine stays usable."""
+    """The lines of every regime and price. At low priority, so that the machine stays usable."""
     settings = Settings()
     jobs = [(regime, seed) for regime in REGIMES for seed in range(1, runs + 1)]
-    with ProcessPoolExecutor(max(1, (os.cpu_count() or 1) // 2), initializer=os.nice, initargs=(10,)) as pool:
+    with ProcessPoolExecutor(initializer=os.nice, initargs=(10,)) as pool:
         futures = {job: pool.submit(sweep, REGIMES[job[0]], job[1], days, settings, prices) for job in jobs}
         swept: dict[tuple[str, int], dict[float, list[Outcome]]] = {
             job: futures[job].result() for job in track(jobs, "runs", console=console, transient=True)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from features.settings import Settings
 from serving.demand import Counts
 from serving.need import expected_lead
+from training.cli import app
 from training.policies import STEPS, State, by_coverage, floor, on_demand
 from training.regimes import Regime
 from training.sim_demand import Scene, make_scene
@@ -142,3 +145,17 @@ def test_a_report_tells_costs_over_the_best(outcomes: dict[str, Outcome]) -> Non
     assert found[CLAIRVOYANT].against_best <= 1
     assert found["newsvendor"].low == pytest.approx(found["newsvendor"].high)
     assert table("", list(found.values())).row_count == len(outcomes)
+
+
+def test_the_command_prints_a_table_and_draws_a_figure(tmp_path: Path) -> None:
+    """Every policy has its row; a regime that does not exist is named beside those that do."""
+    runner, path = CliRunner(env={"COLUMNS": "140"}), tmp_path / "costs.svg"
+    done = runner.invoke(
+        app, ["simulate", "--regime", "drop-out", "--days", "1", "--stockout", "0.1", "--plot", str(path)]
+    )
+    assert done.exit_code == 0, done.output
+    assert "newsvendor" in done.output
+    assert path.read_text("utf-8").count("<svg") == 1
+    refused = runner.invoke(app, ["simulate", "--regime", "no such"])
+    assert refused.exit_code == 2
+    assert "drop-out" in refused.output
