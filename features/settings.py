@@ -52,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rank_threads: Count = 4
     signals_per_user: Count = 200  # latest signals folded in
     variety: Share = 0.0  # how much a list's artworks shall differ, against their rank; 0: rank alone
+    exploration: Share = 0.0  # lift for artworks newer than the model, in deviations of the user's scores; 0: none
     seconds_per_artwork: Positive = 60.0
 
     # Prefetch

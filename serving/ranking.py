@@ -107,7 +107,8 @@ class Sorter:
         if model is None:
             telemetry.SKIPPED.labels("model", "missing").inc()
             return None
-        work = partial(model_scores, view.catalogue, model, signal_rows, weights, rows)
+        lift = self._settings.exploration
+        work = partial(model_scores, view.catalogue, model, signal_rows, weights, rows, lift=lift)
         return await self._timed("model", work)
 
     async def _timed(self, source: str, work: Callable[[], T]) -> T | None:
@@ -156,10 +157,18 @@ def choose_candidates(catalogue: Catalogue, state: UserState, ask: Ask) -> Candi
 
 
 def model_scores(
-    catalogue: Catalogue, model: Model, signal_rows: Rows, weights: Floats, rows: Rows
+    catalogue: Catalogue, model: Model, signal_rows: Rows, weights: Floats, rows: Rows, *, lift: float = 0.0
 ) -> tuple[Floats, float]:
-    """The model's scores of ``rows`` (m,) and the user's median score over the pool."""
-    return _with_quantile(catalogue, rows, RELEVANT, partial(model.score, signal_rows, weights))
+    """The model's scores of ``rows`` (m,) and the user's median score over the pool.
+
+    ``lift`` raises what nobody had met when the model was trained by so many standard deviations of these scores, and
+    never by more than one: enough to be tried, too little to pass what a user is known to like.
+    """
+    scores, threshold = _with_quantile(catalogue, rows, RELEVANT, partial(model.score, signal_rows, weights))
+    new = ~model.knows(rows) & ~np.isnan(scores)
+    if lift and new.any():
+        scores[new] += np.float32(min(lift, 1.0) * np.nanstd(scores))
+    return scores, threshold
 
 
 def near_scores(catalogue: Catalogue, signal_rows: Rows, weights: Floats, rows: Rows) -> tuple[Floats, float]:
