@@ -4,7 +4,7 @@ Candidates are the hidden artworks alone; what a user liked of them is what the 
 decides what could be liked, so the true preference is shown beside: how much of what the best list would have over a
 random one a list has. Every fold hides another fifth.
 
-python tests/evidence/cold.py [--folds 3] [--users 1500] [--artworks 6000]
+python tests/evidence/cold.py [--folds 5] [--users 1500] [--artworks 6000]
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Fold:
 def main() -> None:
     """Run both worlds and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folds", type=int, default=3, help="how many of the five fifths to hide in turn")
+    parser.add_argument("--folds", type=int, default=FOLDS, help="how many of the five fifths to hide in turn")
     parser.add_argument("--users", type=int, default=1_500)
     parser.add_argument("--artworks", type=int, default=6_000)
     given = parser.parse_args()
