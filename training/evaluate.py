@@ -28,6 +28,8 @@ from training.slices import by_style, slice_users
 PLACES = 20
 #: What every judged user has a figure of; the last three where they apply.
 FIGURES = ("recall", "ndcg", "hit_rate", "mrr", "map", "recall_warm", "recall_cold", "diversity")
+#: Of these the standard error over users is told too, so that a fall can be told from chance.
+WITH_ERROR = ("recall", "ndcg", "recall_cold", "diversity")
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,11 @@ def judge(bundle: Bundle, halves: Split, pool: Catalogue, rules: Rules) -> Judge
     return Judged(
         {
             **{name: float(mean) for name, mean in means.items()},  # type: ignore[arg-type] # of floats
+            **{
+                f"{name}{at}_error": error
+                for name in WITH_ERROR
+                if (error := _error(each[name].drop_nulls())) is not None
+            },
             f"coverage{at}": metrics.coverage(lists, pool.size),
             f"novelty{at}": metrics.novelty(lists, _popularity(halves.train, pool)),
             "repeat_rate": metrics.repeat_rate(found, [set(user.seen.tolist()) for user in known]),
@@ -180,6 +187,11 @@ def _figures(answers: list[Answer], pool: Catalogue, trained: AbstractSet[str], 
             **{name: pl.Series(values, dtype=pl.Float64) for name, values in columns.items()},
         }
     )
+
+
+def _error(values: pl.Series) -> float | None:
+    """The standard error of a mean over users; None with fewer than two."""
+    return float(values.to_numpy().std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else None
 
 
 def _told_apart(replay: Replay, known: list[Known], test: pl.DataFrame, users: list[str]) -> dict[str, float]:

@@ -9,6 +9,7 @@ The guardrails and their thresholds are the table below, and nowhere else.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from training.judging import judge_recipe
 from training.publish import Delivered, audit, live_bundle, live_version, manifest_of, publish
 from training.run import read_given
 
+CERTAINTY = 1.96  # standard errors of the difference that a fall must exceed: chance alone does so once in 40
 LEAST_USERS = 30  # a mean over fewer tells nothing of a fall
 REPEATS = "repeat_rate"  # never anything but 0, whatever is live
 Metrics = Mapping[str, float]
@@ -102,6 +104,9 @@ def weigh(version: str, settings: Settings, connection: psycopg.Connection, on_s
 def falls(now: Metrics, before: Metrics) -> tuple[str, ...]:
     """What fell too far, in words; a metric that either side lacks, or that too few users have, is no guardrail.
 
+    Too far is by more than the threshold, and by more than users differ by chance. Both were judged on the same users,
+    so the errors added here as if on others are rather too wide than too narrow.
+
     >>> users = {"users_judged": 100}
     >>> falls({"recall_at_20": 0.18, **users}, {"recall_at_20": 0.20, **users})
     ('recall_at_20 fell from 0.2000 to 0.1800, by 10% where 5% is let pass',)
@@ -113,8 +118,13 @@ def falls(now: Metrics, before: Metrics) -> tuple[str, ...]:
         if rail.metric in now
         and rail.metric in before
         and min(now.get(rail.users, 0), before.get(rail.users, 0)) >= LEAST_USERS
-        and now[rail.metric] < (1 - rail.fall) * before[rail.metric]
+        and before[rail.metric] - now[rail.metric] > max(rail.fall * before[rail.metric], _chance(rail, now, before))
     )
+
+
+def _chance(rail: Guardrail, now: Metrics, before: Metrics) -> float:
+    """The difference that may be chance; 0 for coverage, which is no mean over users."""
+    return CERTAINTY * math.hypot(*(metrics.get(f"{rail.metric}_error", 0.0) for metrics in (now, before)))
 
 
 def repeats(now: Metrics) -> tuple[str, ...]:

@@ -55,6 +55,13 @@ def test_each_guardrail_holds_at_its_threshold(rail: gate.Guardrail) -> None:
     assert said.startswith(f"{rail.metric} fell from 0.5000 to ")
 
 
+def test_a_fall_that_may_be_chance_is_no_fall() -> None:
+    """A tenth less of what is only known to a tenth; by three times that it is one."""
+    unsure = {**GOOD, "recall_at_20_error": 0.05}
+    assert falls({**unsure, "recall_at_20": 0.45}, unsure) == ()
+    assert len(falls({**unsure, "recall_at_20": 0.35}, unsure)) == 1
+
+
 def test_a_fall_over_few_users_is_no_fall() -> None:
     """Cold recall of a handful of people stands for nothing; one repeat is one too many whatever is live."""
     worse = {**GOOD, "recall_cold_at_20": 0.0, "users_judged_cold": LEAST_USERS - 1.0}

@@ -29,7 +29,7 @@ from serving import bundle as bundles
 from tests.learning import RECIPE, learn
 from training import nmf, popularity, tracking
 from training.dataset import take_snapshot
-from training.evaluate import FIGURES
+from training.evaluate import FIGURES, WITH_ERROR
 from training.publish import deliver, live_version, publish, rollback
 from training.synth import World
 from training.synth_store import write_world
@@ -40,6 +40,7 @@ NMF = nmf.make_learner(nmf.NmfConfig(n_components=8))
 POPULARITY = popularity.make_learner()
 METRICS = {
     *(f"{name}_at_20" for name in (*FIGURES, "coverage", "novelty")),
+    *(f"{name}_at_20_error" for name in WITH_ERROR),
     "auc_shown", "calibration_error", "repeat_rate", "users_judged", "users_judged_cold", "training_seconds",
 }  # fmt: skip
 
