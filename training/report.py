@@ -1,4 +1,4 @@
-"""What a training leaves beside its bundle: tables and figures of how the model was judged. No single user is in them."""
+"""What a training leaves beside its bundle: tables and figures of how the model was judged, and no single user."""
 
 from __future__ import annotations
 

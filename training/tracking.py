@@ -109,6 +109,33 @@ def log_run(
 
 
 @_quiet
+def log_trial(
+    settings: Settings, name: str, params: Mapping[str, Any], metrics: Mapping[str, float], tags: Mapping[str, str]
+) -> None:
+    """Record one trial of a search: a run without a bundle and without a version."""
+    client = _client(settings)
+    run = client.create_run(_experiment(client, settings), run_name=f"{name} trial")
+    now = run.info.start_time
+    client.log_batch(
+        run.info.run_id,
+        metrics=[Metric(key, value, now, 0) for key, value in metrics.items()],
+        params=[Param(key, str(value)) for key, value in params.items()],
+        tags=[RunTag(key, value) for key, value in tags.items()],
+    )
+    client.set_terminated(run.info.run_id)
+
+
+@_quiet
+def trials(settings: Settings, tags: Mapping[str, str]) -> dict[str, dict[str, float]]:
+    """Metrics of the finished trials that carry these tags, by their tag "point"."""
+    client = _client(settings)
+    wanted = " and ".join(f"tags.{key} = '{value}'" for key, value in tags.items())
+    where = [_experiment(client, settings)]
+    found = client.search_runs(where, f"{wanted} and attributes.status = 'FINISHED'", max_results=1_000)
+    return {run.data.tags["point"]: dict(run.data.metrics) for run in found}
+
+
+@_quiet
 def download(settings: Settings, number: str, target: Path) -> Path:
     """Bring a version's bundle into the folder ``target`` and return where it is.
 

@@ -20,6 +20,7 @@ from training.judging import judge_alone
 from training.learner import Given
 from training.recipes import make_learner, remake_learner
 from training.run import make_bundle, read_given
+from training.search import SPACES, draw_points
 
 
 @pytest.fixture
@@ -180,3 +181,35 @@ def test_a_young_model_of_the_same_data_is_left_alone(
     (drift,) = connection.execute("SELECT drift FROM vernissage.live_models").fetchone() or (0.0,)
     assert 0.05 < drift < 1
     assert len(tracking.versions(ready)) == 3
+
+
+# Searching for settings ----------------------------------------------------------------------------------------------
+
+
+def test_a_search_goes_on_where_it_ended(ready: Settings, command: Callable[..., Result]) -> None:
+    """Finished trials are found again by data and settings, make no versions, and the best can be trained as said."""
+    first = command("tune", "svd", "--trials", "2").stdout
+    assert "found" not in "".join(first.splitlines()[1:3])
+    again = command("tune", "svd", "--trials", "3").stdout.splitlines()
+    assert sum(line.rstrip().endswith("found") for line in again) == 2
+    ndcg = [float(line.split()[2]) for line in again[1:4]]
+    assert ndcg == sorted(ndcg, reverse=True)
+    assert tracking.versions(ready) == []
+    said = again[-1].removeprefix("best by ndcg_at_20: vernissage ")
+    assert f"n_components={again[1].split()[0]}" in said
+    assert command(*said.split()).stdout.splitlines()[-1].startswith("version 1 (svd) registered")
+
+
+def test_what_cannot_be_searched_is_told_what_can(command: Callable[..., Result]) -> None:
+    """Before anything is read."""
+    with pytest.raises(UnknownModelError, match="there are nmf, svd, als"):
+        command("tune", "popularity")
+    assert command("train", "svd", "--set", "n_components").exit_code == 2
+
+
+def test_every_space_holds_settings_that_its_learner_has() -> None:
+    """And the usual ones are within its range, so that a search can confirm them."""
+    for name in SPACES:
+        for point in draw_points(name, 1_000, seed=0):
+            assert make_learner(name, point).params.items() >= point.items()
+    assert draw_points("als", 3, seed=1) == draw_points("als", 9, seed=1)[:3]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from training.evaluate import Judged
     from training.intervals import Interval
     from training.judging import Outcome
+    from training.search import Trial
     from training.sequential import Lives
 
 #: Metrics that people compare, and how they are called at a terminal; the others are in the JSON and in MLflow.
@@ -31,6 +32,18 @@ def score_table(rows: Sequence[tuple[tuple[str, str], Mapping[str, float]]]) -> 
         table.add_column(header, no_wrap=True)
     for (version, model), metrics in rows:
         table.add_row(version, escape(model), *(_number(metrics.get(metric)) for metric in columns))
+    return table
+
+
+def trial_table(trials: Sequence[Trial]) -> Table:
+    """Points of a search, the best first."""
+    table = Table(box=None, caption="on the inner validation split; found: run by an earlier search")
+    for header in (*trials[0].settings, "recall@20", "ndcg@20", "s", ""):
+        table.add_column(header, no_wrap=True)
+    for trial in trials:
+        figures = (f"{trial.metrics[name]:.4f}" for name in ("recall_at_20", "ndcg_at_20"))
+        seconds = f"{trial.metrics['trial_seconds']:.1f}"
+        table.add_row(*map(str, trial.settings.values()), *figures, seconds, "found" if trial.again else "")
     return table
 
 

@@ -1,16 +1,17 @@
-"""`vernissage train`: from signals to a judged and registered version, of one learner or of all."""
+"""`vernissage train` and `tune`: from signals to a judged and registered version, and a search for settings."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from features.errors import TooManyArtworksError
-from training.cli.ground import database, status, training_packages
-from training.cli.tables import SHOWN, score_table
+from training.cli.ground import database, progress, status, training_packages
+from training.cli.tables import SHOWN, score_table, trial_table
 
 if TYPE_CHECKING:
     from features.settings import Settings
@@ -25,6 +26,9 @@ def train(  # noqa: PLR0917 - one parameter is one option
         typer.Argument(help="A learner, such as nmf, als, ease, popularity or blend; `evaluate --help` lists them."),
     ] = "blend",
     every: Annotated[bool, typer.Option(ALL, help="Train every learner; one table at the end.")] = False,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting of the learner, such as penalty=200; may be repeated.")
+    ] = None,
     if_stale: Annotated[
         bool,
         typer.Option(
@@ -53,8 +57,51 @@ def train(  # noqa: PLR0917 - one parameter is one option
         return
     if if_stale and not _is_stale():
         return
-    changed = {**({"n_components": components} if components else {}), **_passes(name, iterations)}
+    changed = {
+        **_changes(changes or []),
+        **({"n_components": components} if components else {}),
+        **_passes(name, iterations),
+    }
     _train(name, changed, seed, publish=publish)
+
+
+def tune(
+    name: Annotated[str, typer.Argument(help="A learner with a space to search; a wrong one is told which have one.")],
+    trials: Annotated[int, typer.Option(min=1, help="How many points of the space are tried at most.")] = 12,
+    seed: Annotated[int, typer.Option(min=0, help="Of the order of points, the split and the fits.")] = 0,
+) -> None:
+    """Search for a learner's settings on the inner validation split; what was tried before is found again.
+
+    Trials are MLflow runs with the tag kind=trial and no versions; train the best with --set.
+    """
+    with training_packages():
+        from training.run import read_given
+        from training.search import OBJECTIVE, draw_points, search
+
+    draw_points(name, trials, seed)
+    with database() as (settings, connection), progress() as bar:
+        task = bar.add_task("reading signals and pool", total=None)
+        given = read_given(settings, connection)
+
+        def report(number: int, total: int) -> None:
+            bar.update(task, description=f"trying {name}", completed=number - 1, total=total)
+
+        found = search(name, given, settings, trials=trials, seed=seed, on_trial=report)
+    Console().print(trial_table(found))
+    best = " ".join(f"--set {setting}={value}" for setting, value in found[0].settings.items())
+    typer.echo(f"best by {OBJECTIVE}: vernissage train {name} {best}")
+
+
+def _changes(changes: list[str]) -> dict[str, Any]:
+    """Settings from "name=value", the value as JSON has it."""
+    found: dict[str, Any] = {}
+    for change in changes:
+        setting, _, value = change.partition("=")
+        try:
+            found[setting] = json.loads(value)
+        except ValueError as error:
+            raise typer.BadParameter(f"{change!r} is not NAME=NUMBER", param_hint="--set") from error
+    return found
 
 
 def _is_stale() -> bool:
@@ -95,7 +142,7 @@ def _passes(name: str, iterations: int | None) -> dict[str, int]:
 
 
 def _train(
-    name: str, changed: Mapping[str, int], seed: int, *, publish: bool, settings: Settings | None = None
+    name: str, changed: Mapping[str, Any], seed: int, *, publish: bool, settings: Settings | None = None
 ) -> None:
     """Run one training and say what came of it."""
     with training_packages():
