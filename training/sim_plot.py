@@ -26,9 +26,10 @@ def figure(found: Mapping[str, Mapping[float, Sequence[Line]]]) -> Figure:
             panel.plot(list(prices), points, marker="o", markersize=3, color=ink, zorder=2 + chosen)
             if points[-1] < MOST_SHOWN:
                 panel.annotate(policy, (list(prices)[-1], points[-1]), fontsize=6, color=INK)
-        panel.set(
-            title=regime, xscale="log", ylim=(0.7, MOST_SHOWN), xlabel="price of a stock-out ($)", ylabel="cost / best"
-        )
+        panel.set(title=regime, xscale="log", ylim=(0.6, MOST_SHOWN), xlabel="price of a stock-out ($)")
+        panel.set_ylabel("cost / best")
+        panel.set_xticks(list(prices), [f"{price:g}" for price in prices])
+        panel.minorticks_off()
     for panel in panels[len(found) :]:
         panel.set_axis_off()
     return drawn
