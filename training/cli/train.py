@@ -123,7 +123,7 @@ def _is_stale() -> bool:
 
 
 def train_models(settings: Settings) -> None:
-    """Train popularity and NMF and publish NMF, unless a model is live already: what the demo shows."""
+    """Train popularity, NMF and the blend and publish the blend, unless a model is live already: what the demo shows."""
     with training_packages():
         from training.publish import live_version
 
@@ -131,7 +131,8 @@ def train_models(settings: Settings) -> None:
         if live_version(connection) is not None:
             return
     _train("popularity", {}, 0, publish=False, settings=settings)
-    _train("nmf", {}, 0, publish=True, settings=settings)
+    _train("nmf", {}, 0, publish=False, settings=settings)
+    _train("blend", {}, 0, publish=True, settings=settings)
 
 
 def _passes(name: str, iterations: int | None) -> dict[str, int]:
