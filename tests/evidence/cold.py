@@ -5,8 +5,8 @@ decides what could be liked, so the true preference is shown beside: how much of
 random one a list has. Every fold hides another fifth.
 
 Popularity knows nothing of an artwork without history, so all hidden ones are equal to it: its recall is what ties
-broken at random give in expectation. What the service does without a model, newest first, stands beside it: where artworks
-were shown newest first, so that likes are of new ones, that order is better than popularity by itself.
+broken at random give in expectation. What the service does without a model, newest first, stands beside it: where
+artworks were shown newest first, so that likes are of new ones, that order is better than popularity by itself.
 
 python tests/evidence/cold.py [--folds 5] [--users 1500] [--artworks 6000]
 """

@@ -123,7 +123,7 @@ def _is_stale() -> bool:
 
 
 def train_models(settings: Settings) -> None:
-    """Train popularity, NMF and the blend and publish the blend, unless a model is live already: what the demo shows."""
+    """Train popularity, NMF and the blend, and publish the blend, unless a model is live: what the demo shows."""
     with training_packages():
         from training.publish import live_version
 
