@@ -282,7 +282,7 @@ def test_the_background_loops_stop_at_once_in_a_stall(proxy: Proxy, impatient: S
             host = await read_columns(pool)
             live = Live(pool, host, msgspec.structs.replace(impatient, catalogue_poll_seconds=0.01))
             await live.start()
-            assert await pool_counts(pool, host) == (0, 0)
+            assert await pool_counts(pool, host) == (0, 0, 0)
             proxy.stall()
             await asyncio.sleep(0.2)
             started = time.monotonic()
