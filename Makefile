@@ -8,6 +8,7 @@ RUN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 export BENTOML_DO_NOT_TRACK := True
 export MLFLOW_DISABLE_TELEMETRY := true
+export OPENBLAS_NUM_THREADS := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo serve test check format bench notebooks evidence lock clean
