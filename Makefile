@@ -32,7 +32,7 @@ serve: $(INSTALLED)  ## Serve from the database that is there
 	exec $(RUN)/vernissage serve
 
 test: $(INSTALLED)  ## All tests, with branch coverage
-	$(RUN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+	$(RUN)/python -m pytest --numprocesses 2 --dist loadfile --cov --cov-report=term:skip-covered $(ARGS)
 
 check: $(INSTALLED)  ## Lint, types and the direction of imports
 	$(RUN)/ruff check .
