@@ -18,13 +18,14 @@ import numpy as np
 import psycopg
 
 from features.catalogue import Catalogue
-from features.errors import TooLittleDataError
+from features.errors import TooFewSessionsError, TooLittleDataError
 from features.settings import Settings
 from serving import bundle as bundles
 from serving.bundle import Bundle
 from training import content, tracking
 from training.dataset import Snapshot, split, take_snapshot
 from training.evaluate import Judged
+from training.habits import Habits, learn_habits
 from training.judging import judge_on, require_enough, rules_of
 from training.learner import Given, Learner, learn
 from training.pool import take_pool
@@ -65,7 +66,7 @@ def train_on(learner: Learner, given: Given, settings: Settings, *, seed: int = 
     try:
         require_enough(learner, snapshot, settings.min_training_users)
     except TooLittleDataError as error:
-        bundle = make_bundle(content.make_learner(), given, "none", {})
+        bundle = make_bundle(content.make_learner(), given, "none", {}, habits=_habits(given, settings, seed, on_step))
         return _register(bundle, snapshot, settings, {}, Judged(), too_little=str(error))
     started = time.monotonic()
     halves = split(snapshot, seed)
@@ -73,17 +74,25 @@ def train_on(learner: Learner, given: Given, settings: Settings, *, seed: int = 
     rules = rules_of(settings, seed)
     judged = judge_on(learner, halves, given.pool, rules)
     on_step(f"fitting {learner.name} on {snapshot.users:,} users and {snapshot.artworks:,} artworks")
-    bundle = make_bundle(learner, given, halves.kind, judged.metrics, str(rules))
+    habits = _habits(given, settings, seed, on_step)
+    bundle = make_bundle(learner, given, halves.kind, judged.metrics, str(rules), habits=habits)
     on_step("registering")
     return _register(bundle, snapshot, settings, {"training_seconds": time.monotonic() - started}, judged)
 
 
 def make_bundle(
-    learner: Learner, given: Given, split_kind: str, metrics: dict[str, float], judged_by: str = ""
+    learner: Learner,
+    given: Given,
+    split_kind: str,
+    metrics: dict[str, float],
+    judged_by: str = "",
+    *,
+    habits: Habits | None = None,
 ) -> Bundle:
     """Fit on the whole snapshot and say in the manifest what it is made of; only `created_at` depends on the clock.
 
-    Split, pool and ``judged_by`` (the rules) tell whether the metrics of two bundles can be compared.
+    ``habits``: the forecast of demand that travels with it. Split, pool and ``judged_by`` (the rules) tell whether the
+    metrics of two bundles can be compared.
     """
     fitted, snapshot = learn(learner, given), given.snapshot
     about = {
@@ -96,8 +105,20 @@ def make_bundle(
         "pool": f"{given.pool.size} artworks, {_digest(given.pool)}",
         "judged_by": judged_by,
     }
-    manifest = msgspec.structs.replace(fitted.manifest, params={**fitted.manifest.params, **about}, metrics=metrics)
-    return replace(fitted, manifest=manifest, arrays={**fitted.arrays, **make_probes(fitted)})
+    told = {**metrics, **(habits.metrics if habits else {})}
+    manifest = msgspec.structs.replace(fitted.manifest, params={**fitted.manifest.params, **about}, metrics=told)
+    arrays = {**fitted.arrays, **make_probes(fitted), **(habits.arrays if habits else {})}
+    return replace(fitted, manifest=manifest, arrays=arrays)
+
+
+def _habits(given: Given, settings: Settings, seed: int, on_step: Step) -> Habits | None:
+    """The forecast of demand, or None, said, where there were too few visits to learn from."""
+    on_step("fitting the forecast of demand")
+    try:
+        return learn_habits(given.snapshot.events, settings, seed)
+    except TooFewSessionsError as error:
+        on_step(f"no forecast of demand: {error}")
+        return None
 
 
 def _digest(pool: Catalogue) -> str:
