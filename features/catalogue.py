@@ -37,7 +37,7 @@ LOAD_BATCH = 5_000
 INDEXED_FROM = 100_000  # artworks; fewer are scored whole in a few milliseconds (tests/benchmarks/nearest.py)
 
 #: What the snapshot needs of an artwork, beside its key and age.
-_COLUMNS = {
+COLUMNS = {
     "id": "varchar", "prompt": "text", "dna_vector": "text", "motifs": "text[]", "styles": "text[]",
     "artists": "text[]", "orientation": "varchar", "quality_score": "numeric", "image_url": "text",
 }  # fmt: skip
@@ -188,7 +188,7 @@ def read_style_preferences(text: str | None) -> list[str]:
 
 def catalogue_query(host: Host) -> str:
     """The query of the rows that `append` takes, by artwork keys."""
-    return query("catalogue_rows", columns=host.select("art_sessions", _COLUMNS, "a"))
+    return query("catalogue_rows", columns=host.select("art_sessions", COLUMNS, "a"))
 
 
 async def _read_rows(pool: AsyncConnectionPool, host: Host, keys: NDArray[np.int32]) -> list[dict[str, Any]]:

@@ -55,6 +55,15 @@ class Space:
         found[~self.looks[rows], WORD_LENGTH:] = 0.0
         return found
 
+    def beside(self, vectors: Floats) -> Floats:
+        """The directions of artworks that are not of this pool, from its mean; ``vectors``: (m, 128)."""
+        looks = np.asarray(vectors[:, WORD_LENGTH:].any(axis=1))
+        return Space(vectors, looks, self.centre).directions(np.arange(len(vectors), dtype=np.int32))
+
+    def directions(self, rows: Rows) -> Floats:
+        """The differences at length 1, so that their inner product is a cosine; zeros where there is no difference."""
+        return _unit(self.differences(rows))
+
 
 def searchable(vectors: Floats) -> Floats:
     """Vectors for an index, shape (n, 129): at the end a one where the looks are unknown."""

@@ -66,8 +66,12 @@ class Host:
 
     def servable(self, alias: str) -> str:
         """The condition that an artwork is active and that the client accepts its URL; it would drop any other."""
+        return f"({self.active(alias)} AND {self.fetchable(alias)})"
+
+    def fetchable(self, alias: str) -> str:
+        """The condition that the client accepts an artwork's URL."""
         url = f"{alias}.image_url"
-        return f"({self.active(alias)} AND {url} ~ '^(/|https?://)' AND position('placeholder' in lower({url})) = 0)"
+        return f"({url} ~ '^(/|https?://)' AND position('placeholder' in lower({url})) = 0)"
 
 
 def introspect(rows: list[tuple[str, str]]) -> Host:

@@ -81,7 +81,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     forecast_max_hours: Positive = 168.0  # a forecast that was fitted longer ago is not believed
     forecast_max_error: Share = 0.05  # nor one whose calibration error was greater
     planned_users: Count = 5_000  # at most so many, the latest active, are planned for
-    order_jitter: Share = 0.15  # how far an order's numbers lie from its model's: deviation, as a share of their range
+    order_jitter: Share = 0.08  # how far an order's numbers lie from its model's: deviation, as a share of their range
     order_distance: Share = 0.10  # least distance between the looks of an order and of what exists; 2 is opposite
     least_diversity: Share = 0.98  # of the pool's diversity must be left after a plan; else it is spread
     reuse_archived: bool = True  # artworks that the host has archived may be given back instead of ordering new ones

@@ -18,7 +18,7 @@ from serving.foresight import Why, foresee
 from serving.live import View
 from serving.need import LeadTime, Need, Stock, expected_lead, heuristic_need, need_of
 from serving.orders import InFlight
-from serving.situation import People, Situation
+from serving.situation import People, Situation, Taste
 from serving.stock import Shelf, shelf_of
 
 TIMED = 200  # latest deliveries that the lead time is told from
@@ -36,6 +36,7 @@ class Assessed:
     forecast: Forecast | None
     why: Why  # a forecast was used or not
     lead: LeadTime
+    tastes: list[Taste] | None  # None: there was no model to score with
 
 
 class Needs:
@@ -59,7 +60,7 @@ class Needs:
         forecast, why = foresee(view, self._settings)
         stock = _stock(people, shelf, flying)
         need = await asyncio.to_thread(self._need, forecast, people, stock, lead)
-        return Assessed(people, shelf, stock, need, forecast, why, lead)
+        return Assessed(people, shelf, stock, need, forecast, why, lead, tastes)
 
     async def in_flight(self) -> list[InFlight]:
         """The orders that are not over yet."""

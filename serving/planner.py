@@ -9,6 +9,7 @@ computed again (Minoux, "Accelerated greedy algorithms", 1978).
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from features.arrays import Floats
+from features.settings import Settings
 from serving.demand import DAY, Counts, Forecast, Numbers, Users
-from serving.need import LeadTime, short
+from serving.need import LeadTime, floor_of, floor_orders, short
 
 MOST_EACH = 32  # images for one user in one plan: the next plan is a minute away
 ALIKE = 0.97  # cosine from which two liked artworks ask for the same image
@@ -30,6 +32,7 @@ class Stopped(StrEnum):
     WORTHLESS = "worthless"  # no further image is worth its cost
     BUDGET = "budget"
     COUNT = "count"  # as many as one plan may hold
+    NO_DNA = "no_dna"  # no artwork of the pool has DNA that another could be made from
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,19 @@ def levels_of(
     return Levels(need.reshape(shape), reach.reshape(shape))
 
 
+def floor_levels(users: Users, level: Counts, lead: LeadTime, settings: Settings) -> Levels:
+    """The same without a forecast: as many images as bring who is in session to the floor, the emptier the sooner.
+
+    All of them are reached, so that each is worth an order; need is how far below the floor it leaves its user.
+    """
+    wanted = floor_orders(users, level, lead, settings)
+    step = np.arange(MOST_EACH)
+    inside = step < wanted[:, None]
+    target = floor_of(users.gap, lead, settings)[:, None] + settings.floor_batch
+    need = np.clip((target - level[:, None] - step) / target, 0.0, 1.0)
+    return Levels(need * inside, inside.astype(float))
+
+
 def plan(
     levels: Levels,
     wanted: Wanted,
@@ -156,9 +172,12 @@ def plan(
     *,
     budget: float,
     most: int,
+    most_alike: int | None = None,
     reusable: Reusable | None = None,
 ) -> Plan:
     """The images worth their cost, best first: at most ``most`` and for at most ``budget`` dollars.
+
+    ``most_alike``: so many at most like one medoid, so that the others have their turn.
 
     Greedy for a monotone submodular function: at least 1 - 1/e of the best set. What exists near a medoid and is
     itself worth an order is given back instead of ordered; it costs nothing.
@@ -168,7 +187,7 @@ def plan(
     heapq.heapify(heap)
     orders: list[Pick] = []
     reused: list[Pick] = []
-    left = budget
+    left, times = budget, Counter[int]()
     while heap and len(orders) + len(reused) < most:
         _, z = heapq.heappop(heap)
         pick = state.pick(_users(wanted.users, z), int(wanted.artwork_rows[z]))
@@ -185,7 +204,9 @@ def plan(
             left -= prices.image
         (orders if existing is None else reused).append(existing or pick)
         state.given[(existing or pick).user_rows] += 1
-        heapq.heappush(heap, (-net, z))
+        times[z] += 1
+        if most_alike is None or times[z] < most_alike:
+            heapq.heappush(heap, (-net, z))
     return Plan(orders, reused, Stopped.COUNT if heap and len(orders) + len(reused) >= most else Stopped.WORTHLESS)
 
 
@@ -193,7 +214,7 @@ def medoids(vectors: Floats, liked: csr_matrix, need: Numbers, most: int) -> NDA
     """Columns of ``liked`` (n users x m artworks) to order more of, at most ``most``: real artworks, never a mean.
 
     Those whose users need most come first; one that is nearly the same as an earlier one is left out. ``vectors``:
-    (m, d), unit length.
+    (m, d), directions from the pool's mean (`Space.directions`), of length 1 or zeros.
     """
     weight = np.asarray(liked.T @ need).ravel()
     chosen: list[int] = []
@@ -207,7 +228,9 @@ def medoids(vectors: Floats, liked: csr_matrix, need: Numbers, most: int) -> NDA
 
 def relevant_users(vectors: Floats, columns: NDArray[np.int64], liked: csr_matrix, least: float) -> csr_matrix:
     """a_uz, shape (z, n): who liked an artwork at least so near (cosine) to each of the medoids."""
-    near = csr_matrix(vectors[columns] @ vectors.T >= least, dtype=np.float64)
+    near = vectors[columns] @ vectors.T >= least
+    near[np.arange(len(columns)), columns] = True  # also where nothing is known of the artwork but who liked it
+    near = csr_matrix(near, dtype=np.float64)
     return csr_matrix((near @ liked.T) > 0, dtype=np.float64)
 
 

@@ -18,7 +18,7 @@ from features.errors import CannotScoreError
 from serving.demand import Counts, Numbers
 from serving.live import View
 from serving.model import Model
-from serving.ranking import BOTH, RELEVANT, fits, signal_rows_of, with_quantile
+from serving.ranking import RELEVANT, fits, signal_rows_of, with_quantile
 from serving.situation import People, Taste
 
 MOST_SCORED = 300  # unseen artworks of one user, and as many seen ones, that are scored
@@ -54,8 +54,7 @@ def shelf_of(view: View, people: People, tastes: Sequence[Taste] | None) -> Shel
         zip(people.seen, people.styles, people.orientations, strict=True)
     ):
         if orientation not in fitting:
-            binds = None if orientation in BOTH else orientation
-            fitting[orientation] = catalogue.active & fits(catalogue, binds)
+            fitting[orientation] = catalogue.active & fits(catalogue, orientation)
         eligible = fitting[orientation]
         seen, unseen = _parted(catalogue, eligible, keys)
         relevant = (len(unseen), len(seen))

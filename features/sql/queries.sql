@@ -950,14 +950,9 @@ FROM (SELECT date_part('epoch', v.at - o.ordered_at) AS seconds
 -- name: ordered_looks
 SELECT o.dna FROM vernissage.orders AS o ORDER BY o.epoch DESC, o.place DESC LIMIT %(orders)s;
 
--- What could be given back: artworks that the host has put aside, the latest first, and whom they were shown to.
+-- What could be given back: artworks that the host has put aside, the latest first.
 -- name: archived_artworks
-SELECT {columns}, extract(epoch FROM a.created_at)::float8 AS created, k.artwork_key,
-       ARRAY(SELECT n.user_id FROM unnest(%(user_ids)s::text[]) AS n (user_id)
-             JOIN vernissage.seen AS s ON s.user_id = n.user_id AND s.artwork_key = k.artwork_key
-             UNION
-             SELECT i.user_id FROM public.user_art_impressions AS i
-             WHERE i.artwork_id = a.id AND i.user_id = ANY(%(user_ids)s::text[])) AS seen_by
+SELECT {columns}, extract(epoch FROM a.created_at)::float8 AS created, k.artwork_key AS known_key
 FROM (SELECT * FROM public.art_sessions AS r WHERE r.pool_status = 'archived' AND {url}
       ORDER BY r.created_at DESC LIMIT %(artworks)s) AS a
 LEFT JOIN vernissage.artwork_keys AS k ON k.artwork_id = a.id;

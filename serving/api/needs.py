@@ -7,8 +7,9 @@ from collections import Counter
 import numpy as np
 
 from features.coverage import BANDS, Band, Coverage
+from serving.api.need_shapes import NeedAnswer, NeedBody, NeedsAnswer, PoolAnswer
 from serving.api.operations import Call, Operation
-from serving.api.schemas import NeedAnswer, NeedBody, NeedsAnswer, PoolAnswer, UserPath
+from serving.api.schemas import UserPath
 from serving.demand import Numbers
 from serving.need import Basis
 from serving.needs import Assessed

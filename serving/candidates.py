@@ -1,0 +1,82 @@
+"""What could be ordered for whom: real artworks that at-risk users liked, and who would like another such. Pure.
+
+A medoid is always a real artwork, since the mean of a user's tastes is nobody's taste. Nothing can be made like one
+without usable DNA: the nearest that has it takes its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from features.arrays import Rows
+from features.catalogue import Catalogue
+from features.dna import DnaKind
+from serving import heuristic
+from serving.demand import Numbers
+from serving.planner import Wanted, medoids, relevant_users
+from serving.ranking import signal_rows_of
+from serving.situation import People, Taste
+
+MOST_MEDOIDS = 200
+LIKES = 20  # of one user, the strongest; likes fade with time, so these are recent ones
+STAND_INS = 3  # artworks for who has liked nothing yet
+NEAR = 0.5  # cosine of directions: as far as two artworks of one style commonly are
+
+
+def find_candidates(catalogue: Catalogue, people: People, tastes: Sequence[Taste], need: Numbers) -> Wanted:
+    """The medoids, as rows of the catalogue, and to whom each is relevant; empty where nothing has usable DNA.
+
+    ``need`` (n,): of each user; who needs nothing sways no choice of a medoid.
+    """
+    real = np.flatnonzero(catalogue.dna_kinds == DnaKind.REAL).astype(np.int32)
+    likes = [_likes(catalogue, people, tastes[row], row, at_risk=need[row] > 0) for row in range(len(tastes))]
+    rows, columns = np.unique(np.concatenate([np.zeros(0, np.int32), *likes]), return_inverse=True)
+    shape = (len(likes), len(rows))
+    if not len(real) or not len(rows):
+        return Wanted(np.zeros(0, np.int64), csr_matrix((0, len(likes))))
+    starts = np.cumsum([0, *(len(part) for part in likes)])
+    liked = csr_matrix((np.ones(len(columns)), columns, starts), shape=shape)
+    directions = catalogue.space.directions(rows)
+    chosen = medoids(directions, liked, need, MOST_MEDOIDS)
+    users = relevant_users(directions, chosen, liked, NEAR)
+    return _merged(_with_dna(catalogue, rows[chosen], real), users)
+
+
+def _likes(catalogue: Catalogue, people: People, taste: Taste, row: int, *, at_risk: bool) -> Rows:
+    """What a user liked most; for an at-risk user who liked nothing, what stands in for it."""
+    rows, weights = signal_rows_of(catalogue, taste.keys, taste.weights)
+    liked = np.flatnonzero(weights > 0)
+    # A mere display weighs little, yet it tells more than nothing: seen longest comes first.
+    liked = liked[np.argsort(-weights[liked], kind="stable")][:LIKES]
+    if len(liked):
+        return rows[liked]
+    return _stand_ins(catalogue, people, row) if at_risk else np.zeros(0, np.int32)
+
+
+def _stand_ins(catalogue: Catalogue, people: People, row: int) -> Rows:
+    """What a user of whom nothing is known would be shown first: the chosen styles', the best, the newest."""
+    active = np.flatnonzero(catalogue.active).astype(np.int32)
+    chosen = catalogue.with_styles(people.styles[row])[active]
+    scores = heuristic.score(catalogue, active, chosen, coverage=0.0, user_id=people.user_ids[row])
+    return active[np.argsort(-scores, kind="stable")[:STAND_INS]]
+
+
+def _with_dna(catalogue: Catalogue, rows: Rows, real: Rows) -> Rows:
+    """Each artwork, or the nearest to it with usable DNA."""
+    found = rows.copy()
+    for place in np.flatnonzero(catalogue.dna_kinds[rows] != DnaKind.REAL):
+        own = catalogue.space.directions(rows[place : place + 1])[0]
+        found[place] = real[int(np.argmax(catalogue.space.directions(real) @ own))]
+    return found
+
+
+def _merged(rows: Rows, users: csr_matrix) -> Wanted:
+    """Medoids for which the same artwork stands are one."""
+    distinct, whose = np.unique(rows, return_inverse=True)
+    order = np.argsort(np.unique(rows, return_index=True)[1], kind="stable")  # in the order of choice
+    gather = csr_matrix((np.ones(len(rows)), (whose, np.arange(len(rows)))), shape=(len(distinct), len(rows)))
+    together = csr_matrix((gather @ users) > 0, dtype=np.float64)
+    return Wanted(distinct[order].astype(np.int64), together[order])
