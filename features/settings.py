@@ -78,6 +78,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lead_p95_seconds: Positive = 90.0
     floor_artworks: Count = 20  # without a forecast: stock beyond what the lead time takes, below which it is filled
     floor_batch: Count = 4  # and so many more at once, so that not every display orders
+    stockout_cost_top: Positive = 0.50  # of the same in the top tier; the middle one lies between them
+    forecast_max_hours: Positive = 168.0  # a forecast that was fitted longer ago is not believed
+    forecast_max_error: Share = 0.05  # nor one whose calibration error was greater
+    planned_users: Count = 5_000  # at most so many, the latest active, are planned for
+    order_jitter: Share = 0.15  # how far an order's numbers lie from its model's: deviation, as a share of their range
+    order_distance: Share = 0.10  # least distance between the looks of an order and of what exists; 2 is opposite
+    least_diversity: Share = 0.98  # of the pool's diversity must be left after a plan; else it is spread
+    reuse_archived: bool = True  # artworks that the host has archived may be given back instead of ordering new ones
 
     # The budget of generation: the host's numbers, and a day's
     budget_hour_images: Count = 50  # in any hour never more

@@ -13,6 +13,7 @@ import hashlib
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ import numpy as np
 
 from features import content
 from features.errors import BadBundleError
+from serving.demand import Forecast, forecast_arrays, make_forecast, wrong_forecast
 
 MANIFEST = "manifest.json"
 ARRAYS = "arrays.npz"
@@ -84,6 +86,12 @@ class Bundle:
     def parts(self) -> tuple[Part, ...]:
         """What it is made of: the parts of a blend, else the one that it is itself."""
         return parts_of(self.manifest)
+
+    @cached_property
+    def forecast(self) -> Forecast | None:
+        """The demand forecast that was fitted with it, or None."""
+        arrays = forecast_arrays(self.arrays)
+        return make_forecast(arrays) if arrays else None
 
     def arrays_of(self, part: Part) -> dict[str, np.ndarray]:
         """The arrays that the ranker of this part reads, the shared ones among them."""
@@ -163,6 +171,8 @@ def _check_arrays(folder: Path, manifest: Manifest, arrays: Mapping[str, np.ndar
     for part in parts_of(manifest):
         if reason := _wrong_in(part, arrays_of(arrays, part), count):
             raise BadBundleError(path=folder, reason=reason)
+    if reason := wrong_forecast(forecast_arrays(arrays)):
+        raise BadBundleError(path=folder, reason=reason)
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise BadBundleError(path=folder, reason=f"{name} holds NaN or infinity")

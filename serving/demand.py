@@ -25,6 +25,8 @@ DAY = 86_400.0  # seconds; BG/NBD counts in days
 LONGEST = 2_048  # artworks that the table of sums holds: at a minute each, more than a day without a pause
 MOST_SESSIONS = 128  # in one window
 NEGLIGIBLE = 1e-7  # what further sessions can add: no need to look at them
+STORED = "forecast/"  # before the names of its arrays in a bundle
+PARAMETERS = {"hazard": 2, "returns": 4}  # how many numbers each law has
 
 
 @dataclass(frozen=True)
@@ -232,6 +234,36 @@ def make_forecast(arrays: Mapping[str, Numbers]) -> Forecast:
     return Forecast(
         Hazard(*map(float, arrays["hazard"])), Returns(*map(float, arrays["returns"])), arrays["said"], arrays["meant"]
     )
+
+
+def forecast_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The forecast's arrays among a bundle's, by their plain names; empty where it has no forecast."""
+    return {name.removeprefix(STORED): array for name, array in arrays.items() if name.startswith(STORED)}
+
+
+def wrong_forecast(arrays: Mapping[str, np.ndarray]) -> str:
+    """What is wrong with a forecast's arrays; empty when nothing is, and when there are none."""
+    if not arrays:
+        return ""
+    if missing := {*PARAMETERS, "said", "meant"} - set(arrays):
+        return f"the forecast lacks {' and '.join(sorted(missing))}"
+    if any(array.dtype.kind != "f" for array in arrays.values()):
+        return "the forecast must be of floating point numbers"
+    for name, count in PARAMETERS.items():
+        if arrays[name].shape != (count,) or not (arrays[name] > 0).all():
+            return f"{STORED}{name} must be {count} positive numbers"
+    return _wrong_map(arrays["said"], arrays["meant"])
+
+
+def _wrong_map(said: np.ndarray, meant: np.ndarray) -> str:
+    """What is wrong with the map that calibrates; empty when nothing is."""
+    if said.ndim != 1 or said.shape != meant.shape or len(said) < 2:  # noqa: PLR2004 - 0 and 1 stay
+        return f"{STORED}said and {STORED}meant must be rows of one length"
+    if not (said[0] == 0 and said[-1] == 1 and (np.diff(said) > 0).all()):
+        return f"{STORED}said must rise from 0 to 1"
+    if not (meant.min() >= 0 and meant.max() <= 1 and (np.diff(meant) >= 0).all()):
+        return f"{STORED}meant must not fall and lie within 0 and 1"
+    return ""
 
 
 def prior_forecast(settings: Settings) -> Forecast:

@@ -166,7 +166,7 @@ class Ledger:
 
     async def open_orders(self) -> list[Order]:
         """The orders that are not over, the most urgent first."""
-        return [_order(row) for row in await self._rows("orders_in_flight", grace=self._grace)]
+        return [_order(row) for row in await self._rows("open_orders", grace=self._grace)]
 
     async def expire(self) -> int:
         """End what is past its deadline and grace; dollars of what was never sent come back, the rest may come yet."""

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from features.arrays import Floats, Mask, Rows
+from features.arrays import Floats, Keys, Mask, Rows
 from features.catalogue import ANY_ORIENTATION, ORIENTATIONS, Catalogue
 from features.errors import CannotScoreError
 from features.settings import Settings
@@ -73,7 +73,7 @@ class Sorter:
     async def rank(self, view: View, state: UserState, ask: Ask, rows: Rows) -> Ranking:
         """Every candidate in order, by whatever can score in time."""
         catalogue = view.catalogue
-        signal_rows, weights = _signal_rows(catalogue, state)
+        signal_rows, weights = signal_rows_of(catalogue, state.signal_keys, state.signal_weights)
         named = _asked(catalogue, ask)
         asked = np.ones(len(rows), bool) if named is None else named[rows]
         chosen = catalogue.with_styles(state.styles)[rows]
@@ -137,8 +137,8 @@ def choose_candidates(catalogue: Catalogue, state: UserState, ask: Ask) -> Candi
     unseen = catalogue.active.copy()
     unseen[catalogue.rows(state.seen)] = False
     seen = catalogue.size - int(unseen.sum())
-    fits = _fits(catalogue, _orientation_of(ask, state))
-    eligible = unseen & fits
+    fitting = fits(catalogue, _orientation_of(ask, state))
+    eligible = unseen & fitting
     wanted = eligible & ~_named(catalogue, ask.exclude)
     named = _asked(catalogue, ask)
     if ask.strict_styles and named is not None:
@@ -153,7 +153,7 @@ def choose_candidates(catalogue: Catalogue, state: UserState, ask: Ask) -> Candi
         "leased": int(wanted.sum() - free.sum()),
     }
     rows = np.flatnonzero(free).astype(np.int32)
-    return Candidates(rows, int((catalogue.active & fits).sum()), int(eligible.sum()), excluded)
+    return Candidates(rows, int((catalogue.active & fitting).sum()), int(eligible.sum()), excluded)
 
 
 def model_scores(
@@ -164,7 +164,7 @@ def model_scores(
     ``lift`` raises what nobody had met when the model was trained by so many standard deviations of these scores, and
     never by more than one: enough to be tried, too little to pass what a user is known to like.
     """
-    scores, threshold = _with_quantile(catalogue, rows, RELEVANT, partial(model.score, signal_rows, weights))
+    scores, threshold = with_quantile(catalogue, rows, RELEVANT, partial(model.score, signal_rows, weights))
     new = ~model.knows(rows) & ~np.isnan(scores)
     if lift and new.any():
         scores[new] += np.float32(min(lift, 1.0) * np.nanstd(scores))
@@ -178,22 +178,26 @@ def near_scores(catalogue: Catalogue, signal_rows: Rows, weights: Floats, rows: 
     """
     ranker = ContentRanker(catalogue.space)
     if catalogue.index is None or len(rows) < catalogue.index.exact_below:
-        return _with_quantile(catalogue, rows, NEAR, partial(ranker.score, signal_rows, weights))
+        return with_quantile(catalogue, rows, NEAR, partial(ranker.score, signal_rows, weights))
     unseen = np.zeros(len(catalogue.keys), dtype=bool)
     unseen[rows] = True
     found, best = catalogue.index.search(ranker.taste(signal_rows, weights), unseen, NEAREST)
     scores = np.full(len(rows), best.min(), dtype=np.float32)
     scores[np.searchsorted(rows, found)] = best
-    _, threshold = _with_quantile(catalogue, rows[:0], NEAR, partial(ranker.score, signal_rows, weights))
+    _, threshold = with_quantile(catalogue, rows[:0], NEAR, partial(ranker.score, signal_rows, weights))
     return scores, threshold
 
 
-def _with_quantile(
-    catalogue: Catalogue, rows: Rows, quantile: float, score: Callable[[Rows], Floats]
+def with_quantile(
+    catalogue: Catalogue,
+    rows: Rows,
+    quantile: float,
+    score: Callable[[Rows], Floats],
+    most: int = THRESHOLD_SAMPLE,
 ) -> tuple[Floats, float]:
     """Scores of ``rows``, and a quantile of the scores of (a fixed sample of) the pool, in one pass."""
     pool = np.flatnonzero(catalogue.active)
-    sample = pool[:: max(len(pool) // THRESHOLD_SAMPLE, 1)]
+    sample = pool[:: max(len(pool) // most, 1)]
     scores = score(np.concatenate([rows, sample]))
     known = scores[len(rows) :][~np.isnan(scores[len(rows) :])]
     if len(known) == 0:
@@ -214,10 +218,10 @@ def _result(source: str, job: asyncio.Future[T]) -> T | None:
     return None
 
 
-def _signal_rows(catalogue: Catalogue, state: UserState) -> tuple[Rows, Floats]:
-    """The user's signals on artworks of the snapshot, summed per artwork."""
-    known = state.signal_keys < len(catalogue.row_of_key)
-    rows, weights = catalogue.row_of_key[state.signal_keys[known]], state.signal_weights[known]
+def signal_rows_of(catalogue: Catalogue, keys: Keys, signal_weights: Floats) -> tuple[Rows, Floats]:
+    """A user's signals on artworks of the snapshot, summed per artwork."""
+    known = keys < len(catalogue.row_of_key)
+    rows, weights = catalogue.row_of_key[keys[known]], signal_weights[known]
     return combine(rows[rows >= 0], weights[rows >= 0])
 
 
@@ -234,7 +238,7 @@ def _asked(catalogue: Catalogue, ask: Ask) -> Mask | None:
     return catalogue.with_styles(ask.styles) | catalogue.with_artists(ask.artists)
 
 
-def _fits(catalogue: Catalogue, orientation: str | None) -> Mask:
+def fits(catalogue: Catalogue, orientation: str | None) -> Mask:
     """Which artworks fit an orientation; one without an orientation fits all."""
     if orientation not in ORIENTATIONS:
         return np.ones(len(catalogue.keys), dtype=bool)

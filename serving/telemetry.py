@@ -47,6 +47,11 @@ UNKNOWN = Counter("vernissage_unknown_references_total", "Events on what the hos
 DATABASE_ERRORS = Counter("vernissage_database_errors_total", "Requests that found the database away.")
 BUNDLES = Counter("vernissage_bundle_loads_total", "Bundles looked at, by outcome (loaded, refused).", ["outcome"])
 BACKGROUND_ERRORS = Counter("vernissage_background_errors_total", "Failed rounds of a background task.", ["task"])
+FORECASTS = Counter(
+    "vernissage_forecasts_total", "Times need was asked for, by what it rested on and why.", ["basis", "why"]
+)
+PLANS = Counter("vernissage_plans_total", "Generation plans made, by basis and why they ended.", ["basis", "stopped"])
+WISHES = Counter("vernissage_plan_images_total", "Images of plans: wished, reused, refused as duplicates.", ["what"])
 POOL_SIZE = Gauge("vernissage_pool_artworks", "Active artworks in the snapshot.", multiprocess_mode="livemax")
 POOL_READ = Gauge("vernissage_pool_read_timestamp_seconds", "When the snapshot was read.", multiprocess_mode="livemin")
 MODEL_MOVED = Gauge(

@@ -24,6 +24,7 @@ from serving.keys import Key, KeyRing
 from serving.leases import Leases
 from serving.library import Library
 from serving.live import Live
+from serving.needs import Needs
 from serving.ranking import Ask, choose_candidates
 from serving.recommend import Recommender
 from serving.sessions import Sessions
@@ -46,6 +47,7 @@ class Parts:
     host_lists: HostLists
     host_sightings: HostSightings
     host_monitor: HostMonitor
+    needs: Needs
     secret: str  # the installation's own: pseudonyms in logs, signatures of tokens
 
 
@@ -149,6 +151,7 @@ class Worker:
             host_lists=HostLists(self.pool, host, recommender, self.settings),
             host_sightings=HostSightings(self.pool, impressions, self.settings),
             host_monitor=HostMonitor(self.pool, host),
+            needs=Needs(self.pool, host, self.settings),
             secret=row[0] if row else "",
         )
 

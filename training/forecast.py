@@ -14,7 +14,8 @@ from scipy.special import gammaln
 from sklearn.isotonic import IsotonicRegression
 
 from features.errors import TooFewSessionsError
-from serving.demand import DAY, Counts, Forecast, Hazard, Numbers, Returns
+from features.visits import session_counts
+from serving.demand import Counts, Forecast, Hazard, Numbers, Returns
 
 LEAST_USERS = 20
 LEAST_SESSIONS = 20
@@ -65,23 +66,6 @@ def fit_returns(repeats: Numbers, recency: Numbers, age: Numbers) -> Returns:
 
     r, alpha, a, b = _fitted(loss, np.log([0.5, 0.1, 0.5, 2.0]))
     return Returns(r, alpha * unit, a, b)
-
-
-def session_counts(user_rows: Counts, started: Numbers, now: float, users: int) -> tuple[Numbers, Numbers, Numbers]:
-    """Repeats, recency and age in days of each of ``users``, from the sessions' users and starts (seconds).
-
-    Sessions that start after ``now`` are left out; a user without one gets zeros.
-    """
-    known = started <= now
-    rows, starts = user_rows[known], started[known]
-    count = np.bincount(rows, minlength=users)
-    first, last = np.full(users, np.inf), np.full(users, -np.inf)
-    np.minimum.at(first, rows, starts)
-    np.maximum.at(last, rows, starts)
-    some = count > 0
-    recency = np.where(some, np.where(some, last, 0) - np.where(some, first, 0), 0.0)
-    age = np.where(some, now - np.where(some, first, now), 0.0)
-    return np.maximum(count - 1, 0).astype(float), recency / DAY, age / DAY
 
 
 def fit_forecast(user_rows: Counts, started: Numbers, lengths: Counts, now: float) -> Forecast:

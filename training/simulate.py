@@ -17,9 +17,10 @@ from scipy.optimize import linprog
 from scipy.sparse import csr_matrix, hstack, identity
 
 from features.settings import Settings
+from features.visits import session_counts
 from serving.demand import DAY, Counts, Forecast
 from serving.need import LeadTime
-from training.forecast import fit_forecast, session_counts
+from training.forecast import fit_forecast
 from training.policies import Policy, State, policies
 from training.regimes import Regime
 from training.sim_demand import Scene, make_scene

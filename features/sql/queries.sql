@@ -908,7 +908,7 @@ ON CONFLICT DO NOTHING
 RETURNING entry;
 
 -- The orders that are not over, the most urgent first; one past its deadline and grace is as good as expired.
--- name: orders_in_flight
+-- name: open_orders
 SELECT o.*, v.state, v.at AS state_at, v.detail
 FROM vernissage.orders AS o
 CROSS JOIN LATERAL (SELECT n.state, n.at, n.detail FROM vernissage.order_versions AS n
@@ -1051,3 +1051,95 @@ SELECT {columns} FROM public.art_sessions AS a WHERE a.id = %(artwork_id)s;
 
 -- name: keep_artwork
 INSERT INTO public.art_sessions ({columns}) VALUES ({places}) ON CONFLICT (id) DO NOTHING;
+
+-- Need ------------------------------------------------------------------------------------------------------------
+-- Each of these takes many users at once and reads no more of each than a bounded part, by index.
+
+-- What need rests on: what a user has seen, when the latest displays were, and who runs a session now. What a running
+-- session has only loaded is still to be seen there. Packed: keys, and ages in seconds, newest first.
+-- name: demand_state
+SELECT n.user_id, t.tabs,
+    (SELECT string_agg(int4send(s.artwork_key), ''::bytea) FROM vernissage.seen AS s
+     WHERE s.user_id = n.user_id AND (s.loaded_by IS NULL OR t.live IS NULL OR s.loaded_by <> ALL (t.live))) AS seen,
+    (SELECT string_agg(int4send(least(date_part('epoch', statement_timestamp() - d.at), 2e9)::integer), ''::bytea)
+     FROM (SELECT e.at FROM vernissage.events AS e WHERE e.user_id = n.user_id AND e.kind = 'displayed'
+           ORDER BY e.at DESC LIMIT %(displays)s) AS d) AS ages,
+    u.*
+FROM unnest(%(user_ids)s::text[]) WITH ORDINALITY AS n (user_id, place)
+LEFT JOIN LATERAL (
+    SELECT count(*) AS tabs, array_agg(o.session_id) AS live FROM vernissage.sessions AS o
+    WHERE o.user_id = n.user_id AND o.expires_at > statement_timestamp()
+) AS t ON true
+LEFT JOIN LATERAL (SELECT {columns} FROM public.users AS h WHERE h.id = n.user_id) AS u ON true
+ORDER BY n.place;
+
+-- The latest signals of each user, as user_state has them, packed: key, kind (its place in `kinds`), value, age in days.
+-- name: taste_state
+SELECT n.user_id, r.keys, r.kinds, r.values, r.ages
+FROM unnest(%(user_ids)s::text[]) WITH ORDINALITY AS n (user_id, place)
+LEFT JOIN LATERAL (
+    SELECT string_agg(int4send(g.artwork_key), ''::bytea) AS keys,
+           string_agg(int4send(array_position(%(kinds)s::text[], g.kind) - 1), ''::bytea) AS kinds,
+           string_agg(float4send(coalesce(g.value, 'NaN')), ''::bytea) AS values,
+           string_agg(float4send((date_part('epoch', now() - g.at) / 86400)::real), ''::bytea) AS ages
+    FROM (
+        (SELECT t.artwork_key, t.kind, t.value, t.at FROM vernissage.events AS t
+         WHERE t.user_id = n.user_id AND t.kind <> 'displayed' ORDER BY t.at DESC LIMIT %(signals)s)
+        UNION ALL
+        (SELECT d.artwork_key, d.kind, d.value, d.at FROM vernissage.events AS d
+         WHERE d.user_id = n.user_id AND d.kind = 'displayed' ORDER BY d.at DESC LIMIT %(signals)s)
+        {favourites}
+    ) AS g
+) AS r ON true
+ORDER BY n.place;
+
+-- name: taste_favourites
+UNION ALL
+(SELECT k.artwork_key, 'favourite', NULL::real, f.created_at AT TIME ZONE 'UTC'
+ FROM (SELECT m.artwork_id, m.created_at FROM public.art_favorites AS m
+       WHERE m.user_id = n.user_id ORDER BY m.created_at DESC LIMIT %(signals)s) AS f
+ CROSS JOIN LATERAL (SELECT m.artwork_key FROM vernissage.artwork_keys AS m
+                     WHERE m.artwork_id = f.artwork_id LIMIT 1) AS k)
+
+-- Whoever runs a session or was shown something within a week, the latest first, and how many they are in all.
+-- name: active_users
+SELECT s.user_id, count(*) OVER () FROM vernissage.sessions AS s
+WHERE s.expires_at > now() - interval '7 days' AND (s.shown > 0 OR s.expires_at > now())
+GROUP BY s.user_id ORDER BY max(s.expires_at) DESC, s.user_id LIMIT %(users)s;
+
+-- Orders that are not over yet.
+-- name: orders_in_flight
+SELECT o.order_id::text, o.user_ids, o.near, o.ordered_at
+FROM vernissage.orders AS o
+CROSS JOIN LATERAL (SELECT v.state FROM vernissage.order_versions AS v WHERE v.order_id = o.order_id
+                    ORDER BY v.version DESC LIMIT 1) AS v
+WHERE v.state IN ('planned', 'sent', 'running');
+
+-- From order to artwork, of the latest that were delivered.
+-- name: lead_times
+SELECT count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY d.seconds),
+       percentile_cont(0.95) WITHIN GROUP (ORDER BY d.seconds)
+FROM (SELECT date_part('epoch', v.at - o.ordered_at) AS seconds
+      FROM vernissage.order_versions AS v JOIN vernissage.orders AS o USING (order_id)
+      WHERE v.state = 'delivered' ORDER BY v.at DESC LIMIT %(orders)s) AS d;
+
+-- The looks of the latest orders, so that no two are the same picture.
+-- name: ordered_looks
+SELECT o.dna FROM vernissage.orders AS o ORDER BY o.epoch DESC, o.place DESC LIMIT %(orders)s;
+
+-- What could be given back: artworks that the host has put aside, the latest first, and whom they were shown to.
+-- name: archived_artworks
+SELECT {columns}, extract(epoch FROM a.created_at)::float8 AS created, k.artwork_key,
+       ARRAY(SELECT n.user_id FROM unnest(%(user_ids)s::text[]) AS n (user_id)
+             JOIN vernissage.seen AS s ON s.user_id = n.user_id AND s.artwork_key = k.artwork_key
+             UNION
+             SELECT i.user_id FROM public.user_art_impressions AS i
+             WHERE i.artwork_id = a.id AND i.user_id = ANY(%(user_ids)s::text[])) AS seen_by
+FROM (SELECT * FROM public.art_sessions AS r WHERE r.pool_status = 'archived' AND {url}
+      ORDER BY r.created_at DESC LIMIT %(artworks)s) AS a
+LEFT JOIN vernissage.artwork_keys AS k ON k.artwork_id = a.id;
+
+-- name: give_back
+UPDATE public.art_sessions AS a SET pool_status = 'active'
+WHERE a.id = ANY(%(artwork_ids)s) AND a.pool_status = 'archived'
+RETURNING a.id;

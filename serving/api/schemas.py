@@ -9,8 +9,10 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from features.coverage import Band
+from serving.foresight import Why
 from serving.ladder import RungReason, ShortReason
 from serving.model import Tier
+from serving.need import Basis
 from serving.prefetch import Network
 
 Id = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00]+$", description="1 to 255 characters")]
@@ -360,6 +362,69 @@ class CoverageAnswer(Struct, kw_only=True):
     unseen: int
     leased: int
     minutes_of_stock: float
+
+
+class NeedBody(Struct, kw_only=True):
+    """Whose need is asked for."""
+
+    user_ids: Annotated[list[Id], Meta(min_length=1, max_length=10_000)]
+
+
+class NeedAnswer(Struct, kw_only=True):
+    """How likely it is that a user asks for an artwork that does not exist."""
+
+    user_id: str
+    need: Annotated[float, Meta(ge=0, le=1, description="before an order of the next run could arrive")]
+    unavoidable: Annotated[float, Meta(ge=0, le=1, description="before an order placed now could arrive")]
+    minutes_p10: Annotated[
+        float | None, Meta(description="in one case of ten the stock lasts no longer; null: beyond 30 days")
+    ]
+    minutes_p50: Annotated[float | None, Meta(description="in half of the cases it lasts no longer")]
+    stock: Annotated[int, Meta(description="relevant artworks not seen, leased ones included")]
+    in_flight: Annotated[int, Meta(description="ordered for the user and not there yet")]
+    p_alive: Annotated[float, Meta(ge=0, le=1, description="that the user has not left for ever")]
+    in_session: bool
+    coverage: Annotated[float, Meta(ge=0, le=1, description="null for an empty pool")] | None
+    coverage_relevant: Annotated[float, Meta(ge=0, le=1, description="of what is relevant to the user")] | None
+    basis: Annotated[
+        Basis,
+        Meta(
+            description="posterior: the forecast and the user's own visits; prior: the forecast alone; heuristic: no"
+            " forecast, how far below the floor of stock a user in session is"
+        ),
+    ]
+
+
+class NeedsAnswer(Struct, kw_only=True):
+    """The need of users, in the order asked for."""
+
+    users: list[NeedAnswer]
+    forecast: Annotated[Why, Meta(description="whether the live model's forecast was used, or why not")]
+
+
+class PoolAnswer(Struct, kw_only=True):
+    """The pool and how far those who live on it have come."""
+
+    artworks: int
+    active_users: Annotated[int, Meta(description="with a display within a week, or a session now")]
+    looked_at: Annotated[int, Meta(description="of them, the latest ones; the figures below are theirs")]
+    in_session: int
+    stock_outs: Annotated[int, Meta(description="in session with nothing relevant left")]
+    at_risk: Annotated[int, Meta(description="whose own need is worth an image")]
+    coverage_histogram: Annotated[list[int], Meta(description="users by coverage, in ten steps of a tenth")]
+    coverage_bands: Annotated[dict[Band, int], Meta(description="ok; watch from 85, high from 90, critical from 95%")]
+    runway_p10: Annotated[
+        float | None,
+        Meta(description="minutes: a tenth of the users has no more (their median); null: beyond 30 days"),
+    ]
+    runway_p50: float | None
+    exhaustion_rate: (
+        Annotated[float, Meta(ge=0, le=1, description="share of active users at 95% coverage or more; goal: under 1%")]
+        | None
+    )
+    exhaustion_goal_met: bool | None
+    in_flight: Annotated[int, Meta(description="orders that are not over yet")]
+    forecast: Why
 
 
 class LiveModel(Struct, kw_only=True):

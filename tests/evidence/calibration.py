@@ -20,9 +20,10 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Column, Table
 
+from features.visits import session_counts
 from serving.demand import DAY, Counts, Forecast, Hazard, Numbers, Users
 from tests.stage import conclude
-from training.forecast import calibrate, fit_forecast, fit_returns, session_counts
+from training.forecast import calibrate, fit_forecast, fit_returns
 from training.regimes import REGIMES
 from training.reliability import Reliability, reliability
 from training.sim_demand import Scene, make_scene

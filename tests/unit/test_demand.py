@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from features.errors import TooFewSessionsError
 from features.settings import Settings
+from features.visits import session_counts
 from serving.demand import (
     DAY,
     Forecast,
@@ -21,7 +22,7 @@ from serving.demand import (
     prior_forecast,
 )
 from serving.prefetch import shown_probabilities
-from training.forecast import calibrate, fit_hazard, fit_returns, session_counts
+from training.forecast import calibrate, fit_hazard, fit_returns
 
 FORECAST = prior_forecast(Settings())
 TRUE = Forecast(Hazard(1.2, 12.0), Returns(0.6, 2.0, 0.5, 3.0))

@@ -1,0 +1,89 @@
+"""The need of many users on the running service: people, stock, orders and forecast brought together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from psycopg_pool import AsyncConnectionPool
+
+from features.database import query, transaction
+from features.host import Host
+from features.settings import Settings
+from serving.demand import Forecast
+from serving.foresight import Why, foresee
+from serving.live import View
+from serving.need import LeadTime, Need, Stock, expected_lead, heuristic_need, need_of
+from serving.orders import InFlight
+from serving.situation import People, Situation
+from serving.stock import Shelf, shelf_of
+
+TIMED = 200  # latest deliveries that the lead time is told from
+LEAST_TIMED = 20  # with fewer the settings tell it
+
+
+@dataclass(frozen=True)
+class Assessed:
+    """n users and their need."""
+
+    people: People
+    shelf: Shelf
+    stock: Stock
+    need: Need
+    forecast: Forecast | None
+    why: Why  # a forecast was used or not
+    lead: LeadTime
+
+
+class Needs:
+    """Assesses users for one host; it takes no lock and writes nothing."""
+
+    def __init__(self, pool: AsyncConnectionPool, host: Host, settings: Settings) -> None:
+        self._pool = pool
+        self._settings = settings
+        self.situation = Situation(pool, host, settings)
+
+    async def assess(self, view: View, user_ids: Sequence[str], flying: Sequence[InFlight] | None = None) -> Assessed:
+        """The need of these users, in this order. Raises DatabaseUnavailableError.
+
+        ``flying``: the orders in flight, where the caller has read them already.
+        """
+        people = await self.situation.people(user_ids)
+        tastes = None if view.model is None else await self.situation.tastes(user_ids)
+        flying = await self.in_flight() if flying is None else flying
+        lead = await self.lead()
+        shelf = await asyncio.to_thread(shelf_of, view, people, tastes)
+        forecast, why = foresee(view, self._settings)
+        stock = _stock(people, shelf, flying)
+        need = await asyncio.to_thread(self._need, forecast, people, stock, lead)
+        return Assessed(people, shelf, stock, need, forecast, why, lead)
+
+    async def in_flight(self) -> list[InFlight]:
+        """The orders that are not over yet."""
+        async with transaction(self._pool) as connection:
+            rows = await (await connection.execute(query("orders_in_flight"))).fetchall()
+        return [InFlight(order_id, tuple(user_ids), near, at) for order_id, user_ids, near, at in rows]
+
+    async def lead(self) -> LeadTime:
+        """From order to artwork: as the latest deliveries took, once there are enough, else as the settings say."""
+        async with transaction(self._pool) as connection:
+            row = await (await connection.execute(query("lead_times"), {"orders": TIMED})).fetchone()
+        if row is None or row[0] < LEAST_TIMED:
+            return expected_lead(self._settings)
+        p50 = max(row[1], 1.0)
+        return LeadTime(p50, max(row[2], p50), 0.0, self._settings.outage_seconds)
+
+    def _need(self, forecast: Forecast | None, people: People, stock: Stock, lead: LeadTime) -> Need:
+        if forecast is None:
+            return heuristic_need(people.users, stock, lead, self._settings)
+        return need_of(forecast, people.users, stock, lead, self._settings.planning_seconds)
+
+
+def _stock(people: People, shelf: Shelf, flying: Sequence[InFlight]) -> Stock:
+    """Stock with what is ordered for each user; all of it was ordered before whatever is ordered now."""
+    ordered = Counter(user_id for order in flying for user_id in order.user_ids)
+    coming = np.array([ordered[user_id] for user_id in people.user_ids], dtype=np.int64)
+    return Stock(shelf.unseen, coming, coming)
