@@ -100,3 +100,16 @@ class ServiceFailedError(VernissageError):
 
 class NoEarlierVersionError(VernissageError):
     """There is no earlier version to roll back to: {reason}."""
+
+
+class GenerationFailedError(VernissageError):
+    """The order {order_id} was not delivered: {reason}."""
+
+    @property
+    def charged(self) -> bool:
+        """Whether the provider has its money all the same."""
+        return bool(self.context.get("charged", False))
+
+
+class BudgetTooSmallError(VernissageError):
+    """Not one image can be ordered: {field} comes to {value:g} at once, and an image takes {least:g}."""

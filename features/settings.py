@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -17,6 +17,7 @@ from features.errors import BadSettingError
 Positive = Annotated[float, msgspec.Meta(gt=0, le=1e9)]  # no infinity either
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
+Burst = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
 PREFIX = "VERNISSAGE_"
@@ -86,6 +87,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     least_diversity: Share = 0.98  # of the pool's diversity must be left after a plan; else it is spread
     reuse_archived: bool = True  # artworks that the host has archived may be given back instead of ordering new ones
 
+    # The budget of generation: the host's numbers, and a day's
+    budget_hour_images: Count = 50  # in any hour never more
+    budget_hour_dollars: Positive = 1.0
+    budget_burst: Burst = 0.5  # so much of the hour's budget may go at once; the rest flows in over the hour
+    budget_day_dollars: Positive = 10.0  # in a local day never more
+    budget_zone: str = "UTC"  # where the day begins, as in the IANA database: Europe/Vienna
+    budget_alert: Share = 0.8  # of a day's budget, from which the alert is on
+
+    # Providers of generation
+    dispatcher: Literal["local", "host-jobs", "webhook"] = "local"  # who makes what is ordered
+    deliveries: Count = 4  # at once, of each provider
+    orders_per_plan: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100  # images in one plan
+    order_grace_seconds: Positive = 300.0  # after its deadline an order is waited for so long
+    leader_seconds: Positive = 15.0  # the lease of the planning loop that leads: another one takes over after it
+    breaker_failures: Count = 5  # in a row, that open the breaker
+    breaker_window: Count = 25  # calls that a share of failures is taken of
+    breaker_least: Count = 10  # calls before a share of failures counts
+    breaker_share: Share = 0.5  # of failures, that opens it
+    breaker_open_seconds: Positive = 300.0
+    breaker_probe_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.1  # of the calls, that half-open lets through
+    breaker_successes: Count = 3  # of those, that close it
+
     # The host's routes
     list_job_seconds: Positive = 10.0  # the client polls at about 0, 2, 6, 14 s and gives up at 20 s
 
@@ -112,6 +135,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def home_path(self) -> Path:
         """The state folder as an absolute path."""
         return Path(self.home).expanduser().resolve()
+
+    @property
+    def artworks_path(self) -> Path:
+        """The folder of the pictures that were painted here."""
+        return self.home_path / "artworks"
 
     @property
     def bundles_path(self) -> Path:

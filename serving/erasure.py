@@ -22,4 +22,5 @@ async def erase_departed(pool: AsyncConnectionPool) -> None:
         user_ids = [found[0] for found in await cursor.fetchall()]
         if user_ids:
             await connection.execute(query("erase_users"), {"user_ids": user_ids})
+            await connection.execute(query("forget_in_orders"), {"user_ids": user_ids})
     telemetry.ERASED.inc(len(user_ids))

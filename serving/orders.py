@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import psycopg
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+from psycopg_pool import AsyncConnectionPool
 
 from features.arrays import Floats
+from features.database import query, transaction
+from features.identifiers import new_id
+from features.settings import Settings
+from serving.budget import Budget
+from serving.leadership import Lead, still_leads
 
 
 class State(StrEnum):
@@ -48,3 +62,200 @@ class InFlight:
     user_ids: tuple[str, ...]
     near: str
     ordered_at: datetime
+
+
+@dataclass(frozen=True)
+class Order:
+    """An order as it stands, or stood at some time."""
+
+    order_id: UUID
+    epoch: int
+    place: int
+    ordered_at: datetime
+    dispatcher: str
+    wish: Wish
+    state: State
+    state_at: datetime
+    detail: dict[str, Any]  # what the newest version says: the artwork's id, or the reason of a failure
+
+    @property
+    def artwork_id(self) -> str | None:
+        """The artwork that was delivered."""
+        return self.detail.get("artwork_id") if self.state == State.DELIVERED else None
+
+
+@dataclass(frozen=True)
+class Version:
+    """One entry of an order's history."""
+
+    entry: int  # grows over all orders
+    version: int
+    state: State
+    at: datetime
+    detail: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """What became of the wishes of an epoch."""
+
+    order_ids: tuple[UUID, ...]  # in order of the wishes; fewer where the budget ended
+    first: bool  # False: the epoch was planned before, or somebody else leads now, and nothing was placed
+
+
+class Ledger:
+    """Places orders and moves them on; every change of state is one guarded insert."""
+
+    def __init__(self, pool: AsyncConnectionPool, budget: Budget, settings: Settings) -> None:
+        self._pool = pool
+        self._budget = budget
+        self._grace = settings.order_grace_seconds
+
+    async def place(self, epoch: int, wishes: Sequence[Wish], dispatcher: str, *, lead: Lead | None = None) -> Placed:
+        """Order the wishes, best first, as far as the budget goes: all in one transaction, once for an epoch.
+
+        With ``lead`` it is done only while that lease holds.
+        """
+        async with transaction(self._pool) as connection:
+            if lead is not None and not await still_leads(connection, lead):
+                return Placed((), first=False)
+            asked = {"epoch": epoch, "wished": len(wishes)}
+            if (await connection.execute(query("open_epoch"), asked)).rowcount == 0:
+                return Placed((), first=False)
+            order_ids = []
+            for place, wish in enumerate(wishes):
+                if not await self._budget.spend(connection, wish.cost):
+                    break
+                order_ids.append(await _insert(connection, epoch, place, wish, dispatcher))
+            await connection.execute(query("close_epoch"), {"epoch": epoch, "placed": len(order_ids)})
+        return Placed(tuple(order_ids), first=True)
+
+    async def advance(
+        self, order_id: UUID, state: State, detail: dict[str, Any] | None = None, *, charged: bool = True
+    ) -> bool:
+        """Move an order on; False when its state does not allow it, or somebody else was first.
+
+        Not ``charged``: its dollars go back into the budget, in the same transaction.
+        """
+        async with transaction(self._pool) as connection:
+            return await self.advance_within(connection, order_id, state, detail, charged=charged)
+
+    async def advance_within(
+        self,
+        connection: psycopg.AsyncConnection,
+        order_id: UUID,
+        state: State,
+        detail: dict[str, Any] | None = None,
+        *,
+        charged: bool = True,
+    ) -> bool:
+        """The same in the caller's transaction."""
+        told = (detail or {}) | ({} if charged else {"refunded": True})
+        values = {"order_id": order_id, "state": state, "detail": Jsonb(told)}
+        moved = (await connection.execute(query("advance_order"), values)).rowcount == 1
+        if moved and not charged:
+            await self._budget.refund(connection, order_id)
+        return moved
+
+    async def in_flight(self) -> list[InFlight]:
+        """What counts as stock that is on its way."""
+        return [
+            InFlight(str(order.order_id), order.wish.user_ids, order.wish.near, order.ordered_at)
+            for order in await self.open_orders()
+        ]
+
+    async def open_orders(self) -> list[Order]:
+        """The orders that are not over, the most urgent first."""
+        return [_order(row) for row in await self._rows("open_orders", grace=self._grace)]
+
+    async def expire(self) -> int:
+        """End what is past its deadline and grace; dollars of what was never sent come back, the rest may come yet."""
+        late = await self._rows("orders_late", grace=self._grace)
+        ends = [
+            await self.advance(row["order_id"], State.EXPIRED, charged=row["state"] != State.PLANNED) for row in late
+        ]
+        return sum(ends)
+
+    async def cancel_planned(self, reason: str) -> int:
+        """Cancel what nobody was asked to make yet; its dollars come back."""
+        planned = [order for order in await self.open_orders() if order.state == State.PLANNED]
+        ends = [
+            await self.advance(order.order_id, State.CANCELLED, {"reason": reason}, charged=False) for order in planned
+        ]
+        return sum(ends)
+
+    async def orders(self, *, state: State | None = None, at: datetime | None = None, limit: int = 100) -> list[Order]:
+        """Orders as they stand, or stood at ``at``, the latest first; only those in ``state`` then."""
+        found = await self._rows("orders_at", state=state, at=at or _ever(), order_id=None, limit=limit)
+        return [_order(row) for row in found]
+
+    async def find(self, order_id: UUID, at: datetime | None = None) -> Order | None:
+        """One order as it stands, or stood at ``at``; None where there was none."""
+        found = await self._rows("orders_at", state=None, at=at or _ever(), order_id=order_id, limit=1)
+        return _order(found[0]) if found else None
+
+    async def history(self, order_id: UUID, after: int = 0) -> list[Version]:
+        """The versions of an order, of those with an entry beyond ``after``, in order."""
+        rows = await self._rows("order_history", order_id=order_id, after=after)
+        return [Version(row["entry"], row["version"], State(row["state"]), row["at"], row["detail"]) for row in rows]
+
+    async def _rows(self, name: str, **values: Any) -> list[dict[str, Any]]:
+        """All rows of one named query."""
+        async with transaction(self._pool) as connection, connection.cursor(row_factory=dict_row) as cursor:
+            await cursor.execute(query(name), values)
+            return await cursor.fetchall()
+
+
+async def _insert(connection: psycopg.AsyncConnection, epoch: int, place: int, wish: Wish, dispatcher: str) -> UUID:
+    """The order of one wish, in its first version."""
+    order_id = new_id()
+    row = {
+        "order_id": order_id,
+        "epoch": epoch,
+        "place": place,
+        "dispatcher": dispatcher,
+        "user_ids": list(wish.user_ids),
+        "near": wish.near,
+        "dna": wish.dna.tolist(),
+        "styles": list(wish.styles),
+        "prompt": wish.prompt,
+        "benefit": wish.benefit,
+        "reach": wish.reach,
+        "priority": wish.priority,
+        "cost": wish.cost,
+        "deadline": wish.deadline,
+    }
+    await connection.execute(query("place_order"), row)
+    return order_id
+
+
+def _order(row: dict[str, Any]) -> Order:
+    """A row of the ledger."""
+    wish = Wish(
+        user_ids=tuple(row["user_ids"]),
+        near=row["near"],
+        dna=np.array(row["dna"], dtype=np.float32),
+        styles=tuple(row["styles"]),
+        prompt=row["prompt"],
+        benefit=row["benefit"],
+        reach=row["reach"],
+        priority=row["priority"],
+        cost=float(row["cost"]),
+        deadline=row["deadline"],
+    )
+    return Order(
+        order_id=row["order_id"],
+        epoch=row["epoch"],
+        place=row["place"],
+        ordered_at=row["ordered_at"],
+        dispatcher=row["dispatcher"],
+        wish=wish,
+        state=State(row["state"]),
+        state_at=row["state_at"],
+        detail=row["detail"],
+    )
+
+
+def _ever() -> datetime:
+    """A time after every order, whatever this machine's clock says."""
+    return datetime(9999, 1, 1, tzinfo=UTC)

@@ -68,6 +68,26 @@ MODEL_DRIFT = Gauge(
     multiprocess_mode="livemax",
 )
 
+BUDGET_REFUSED = Counter("vernissage_generation_refused_total", "Images that the budget or its switch refused.")
+BUDGET_DAY = Gauge(
+    "vernissage_generation_day_share",
+    "Share of the day's generation budget that is spent.",
+    multiprocess_mode="livemax",
+)
+BUDGET_ALERT = Gauge(
+    "vernissage_generation_alert", "1 while the day's budget is nearly gone.", multiprocess_mode="livemax"
+)
+GENERATION_STOPPED = Gauge("vernissage_generation_stopped", "1 while the switch is off.", multiprocess_mode="livemax")
+ORDERS = Gauge("vernissage_orders", "Orders in flight, by state.", ["state"], multiprocess_mode="livemax")
+DELIVERIES = Counter("vernissage_deliveries_total", "Orders that came to an end, by provider.", ["dispatcher", "state"])
+BREAKER = Gauge(
+    "vernissage_breaker_open",
+    "1 while a provider's breaker is open, 0.5 while it lets probes through.",
+    ["dispatcher"],
+    multiprocess_mode="livemax",
+)
+LEADING = Gauge("vernissage_planner_live", "1 while some planning loop leads.", multiprocess_mode="livemax")
+
 
 def exposition() -> tuple[bytes, str]:
     """The metrics of all workers in Prometheus' text format, and its content type."""

@@ -875,6 +875,183 @@ SELECT count(*) FILTER (WHERE j.status = 'processing'), count(*) FILTER (WHERE j
 FROM public.generation_jobs AS j
 WHERE j.status IN ('processing', 'pending') AND j.payload ~ '"isPreGeneration"\s*:\s*true';
 
+-- Orders for new artworks -----------------------------------------------------------------------------------------
+
+-- A row for whoever plans the epoch first; whoever comes second waits here until the first has committed.
+-- name: open_epoch
+INSERT INTO vernissage.planning_epochs (epoch, wished, placed) VALUES (%(epoch)s, %(wished)s, 0)
+ON CONFLICT DO NOTHING RETURNING epoch;
+
+-- name: close_epoch
+UPDATE vernissage.planning_epochs SET placed = %(placed)s WHERE epoch = %(epoch)s;
+
+-- name: place_order
+WITH placed AS (
+    INSERT INTO vernissage.orders (order_id, epoch, place, dispatcher, user_ids, near, dna, styles, prompt, benefit,
+                                   reach, priority, cost, deadline)
+    VALUES (%(order_id)s, %(epoch)s, %(place)s, %(dispatcher)s, %(user_ids)s, %(near)s, %(dna)s, %(styles)s,
+            %(prompt)s, %(benefit)s, %(reach)s, %(priority)s, %(cost)s, %(deadline)s)
+    RETURNING order_id
+)
+INSERT INTO vernissage.order_versions (order_id, version, state) SELECT order_id, 1, 'planned' FROM placed;
+
+-- The next version, where the newest one allows it; of two at once the primary key lets one through.
+-- name: advance_order
+INSERT INTO vernissage.order_versions (order_id, version, state, detail)
+SELECT v.order_id, v.version + 1, t.new, %(detail)s
+FROM (SELECT n.order_id, n.version, n.state FROM vernissage.order_versions AS n
+      WHERE n.order_id = %(order_id)s ORDER BY n.version DESC LIMIT 1) AS v
+JOIN vernissage.order_transitions AS t ON t.old = v.state AND t.new = %(state)s
+WHERE t.old <> 'expired' OR EXISTS (SELECT FROM vernissage.order_versions AS s
+                                    WHERE s.order_id = v.order_id AND s.state = 'sent')
+ON CONFLICT DO NOTHING
+RETURNING entry;
+
+-- The orders that are not over, the most urgent first; one past its deadline and grace is as good as expired.
+-- name: open_orders
+SELECT o.*, v.state, v.at AS state_at, v.detail
+FROM vernissage.orders AS o
+CROSS JOIN LATERAL (SELECT n.state, n.at, n.detail FROM vernissage.order_versions AS n
+                    WHERE n.order_id = o.order_id ORDER BY n.version DESC LIMIT 1) AS v
+WHERE o.deadline > now() - make_interval(secs => %(grace)s) AND v.state IN ('planned', 'sent', 'running')
+ORDER BY o.priority DESC, o.ordered_at, o.place;
+
+-- name: orders_late
+SELECT o.order_id, v.state
+FROM vernissage.orders AS o
+CROSS JOIN LATERAL (SELECT n.state FROM vernissage.order_versions AS n
+                    WHERE n.order_id = o.order_id ORDER BY n.version DESC LIMIT 1) AS v
+WHERE o.deadline <= now() - make_interval(secs => %(grace)s)
+  AND NOT EXISTS (SELECT FROM vernissage.order_versions AS n WHERE n.order_id = o.order_id
+                  AND n.state IN ('delivered', 'failed', 'cancelled', 'expired'));
+
+-- Orders as they were at a time, the latest first; what was ordered later is left out.
+-- name: orders_at
+SELECT o.*, v.state, v.at AS state_at, v.detail
+FROM vernissage.orders AS o
+CROSS JOIN LATERAL (SELECT n.state, n.at, n.detail FROM vernissage.order_versions AS n
+                    WHERE n.order_id = o.order_id AND n.at <= %(at)s ORDER BY n.version DESC LIMIT 1) AS v
+WHERE o.ordered_at <= %(at)s AND (%(state)s::text IS NULL OR v.state = %(state)s)
+  AND (%(order_id)s::uuid IS NULL OR o.order_id = %(order_id)s)
+ORDER BY o.ordered_at DESC, o.order_id DESC LIMIT %(limit)s;
+
+-- name: order_history
+SELECT v.entry, v.version, v.state, v.at, v.detail FROM vernissage.order_versions AS v
+WHERE v.order_id = %(order_id)s AND v.entry > %(after)s ORDER BY v.version;
+
+-- name: forget_in_orders
+UPDATE vernissage.orders AS o
+SET user_ids = ARRAY(SELECT user_id FROM unnest(o.user_ids) AS user_id WHERE user_id <> ALL (%(user_ids)s::text[]))
+WHERE o.user_ids && %(user_ids)s::text[];
+
+-- One image's dollars, where hour, day and switch allow it. The statement reads and writes one row: who comes second
+-- waits, and is judged by what the first has left.
+-- name: spend
+UPDATE vernissage.budget AS b
+SET dollars = vernissage.bucket_level(b.dollars, b.levelled_at, %(dollars_per_hour)s, %(dollars_at_once)s) - %(cost)s,
+    images = vernissage.bucket_level(b.images, b.levelled_at, %(images_per_hour)s, %(images_at_once)s) - 1,
+    levelled_at = greatest(b.levelled_at, statement_timestamp()),
+    day = greatest(b.day, (statement_timestamp() AT TIME ZONE %(zone)s)::date),
+    day_dollars = %(cost)s + CASE WHEN b.day >= (statement_timestamp() AT TIME ZONE %(zone)s)::date
+                                  THEN b.day_dollars ELSE 0 END
+WHERE NOT b.stopped
+  AND vernissage.bucket_level(b.dollars, b.levelled_at, %(dollars_per_hour)s, %(dollars_at_once)s) >= %(cost)s
+  AND vernissage.bucket_level(b.images, b.levelled_at, %(images_per_hour)s, %(images_at_once)s) >= 1
+  AND %(cost)s + CASE WHEN b.day >= (statement_timestamp() AT TIME ZONE %(zone)s)::date
+                      THEN b.day_dollars ELSE 0 END <= %(day_dollars)s
+RETURNING b.day_dollars;
+
+-- Back into the bucket, and out of the day where it is still the one that the order was placed on.
+-- name: refund
+UPDATE vernissage.budget AS b
+SET dollars = least(b.dollars + o.cost, %(dollars_at_once)s),
+    images = least(b.images + 1, %(images_at_once)s),
+    day_dollars = b.day_dollars - CASE WHEN b.day = (o.ordered_at AT TIME ZONE %(zone)s)::date THEN o.cost ELSE 0 END
+FROM vernissage.orders AS o WHERE o.order_id = %(order_id)s;
+
+-- name: budget_now
+SELECT vernissage.bucket_level(b.dollars, b.levelled_at, %(dollars_per_hour)s, %(dollars_at_once)s)::float8 AS dollars,
+       vernissage.bucket_level(b.images, b.levelled_at, %(images_per_hour)s, %(images_at_once)s)::float8 AS images,
+       CASE WHEN b.day >= (statement_timestamp() AT TIME ZONE %(zone)s)::date
+            THEN b.day_dollars ELSE 0 END::float8 AS day_spent,
+       b.stopped, b.stopped_by, b.stopped_at
+FROM vernissage.budget AS b;
+
+-- name: switch_generation
+UPDATE vernissage.budget
+SET stopped = %(stopped)s,
+    stopped_by = CASE WHEN %(stopped)s THEN %(actor)s END,
+    stopped_at = CASE WHEN %(stopped)s THEN now() END
+WHERE stopped <> %(stopped)s;
+
+-- name: make_breaker
+INSERT INTO vernissage.breakers (dispatcher, state) VALUES (%(dispatcher)s, %(state)s) ON CONFLICT DO NOTHING;
+
+-- name: lock_breaker
+SELECT b.state, extract(epoch FROM clock_timestamp())::float8 AS now
+FROM vernissage.breakers AS b WHERE b.dispatcher = %(dispatcher)s FOR UPDATE;
+
+-- name: keep_breaker
+UPDATE vernissage.breakers SET state = %(state)s WHERE dispatcher = %(dispatcher)s;
+
+-- name: note_breaker_change
+INSERT INTO vernissage.breaker_changes (dispatcher, at, phase)
+VALUES (%(dispatcher)s, to_timestamp(%(now)s), %(phase)s);
+
+-- name: breaker_states
+SELECT b.dispatcher, b.state FROM vernissage.breakers AS b ORDER BY b.dispatcher;
+
+-- The share of the last so many seconds that the breaker was open; before its first change it was closed.
+-- name: breaker_open_share
+SELECT coalesce(sum(greatest(extract(epoch FROM p.until - greatest(p.at, now() - make_interval(secs => %(seconds)s))),
+                             0)), 0)::float8 / %(seconds)s
+FROM (SELECT c.at, c.phase, lead(c.at, 1, now()) OVER (ORDER BY c.at, c.entry) AS until
+      FROM vernissage.breaker_changes AS c WHERE c.dispatcher = %(dispatcher)s) AS p
+WHERE p.phase = 'open';
+
+-- The lease of a role: taken when it is free or over, renewed by its holder. A lease that was over is a new one.
+-- name: take_lead
+INSERT INTO vernissage.leaders AS l (role, holder, fence, expires_at)
+VALUES (%(role)s, %(holder)s, 1, clock_timestamp() + make_interval(secs => %(seconds)s))
+ON CONFLICT (role) DO UPDATE
+SET holder = excluded.holder,
+    fence = CASE WHEN l.holder = excluded.holder AND l.expires_at > clock_timestamp() THEN l.fence ELSE l.fence + 1 END,
+    expires_at = excluded.expires_at
+WHERE l.holder = excluded.holder OR l.expires_at <= clock_timestamp()
+RETURNING l.fence;
+
+-- Holds off any other leader until this transaction ends.
+-- name: hold_lead
+SELECT FROM vernissage.leaders AS l
+WHERE l.role = %(role)s AND l.fence = %(fence)s AND l.expires_at > clock_timestamp() FOR SHARE;
+
+-- name: leave_lead
+UPDATE vernissage.leaders SET expires_at = clock_timestamp() WHERE role = %(role)s AND holder = %(holder)s;
+
+-- name: current_lead
+SELECT l.holder, l.fence, l.expires_at > clock_timestamp() AS live FROM vernissage.leaders AS l WHERE l.role = %(role)s;
+
+-- Pictures are taken in one after the other, so that each is compared with all before it.
+-- name: lock_painted
+SELECT pg_advisory_xact_lock(hashtextextended('vernissage.painted', 0));
+
+-- The artwork that a picture is too much like, its own earlier self aside.
+-- name: painted_alike
+SELECT p.artwork_id FROM vernissage.painted AS p
+WHERE p.artwork_id <> %(artwork_id)s
+  AND (p.content_hash = %(content_hash)s OR bit_count(p.looks # %(looks)s::bit(64)) < %(least_apart)s)
+LIMIT 1;
+
+-- name: keep_painted
+INSERT INTO vernissage.painted (artwork_id, content_hash, looks)
+VALUES (%(artwork_id)s, %(content_hash)s, %(looks)s::bit(64)) ON CONFLICT DO NOTHING;
+
+-- name: artwork_near
+SELECT {columns} FROM public.art_sessions AS a WHERE a.id = %(artwork_id)s;
+
+-- name: keep_artwork
+INSERT INTO public.art_sessions ({columns}) VALUES ({places}) ON CONFLICT (id) DO NOTHING;
+
 -- Need ------------------------------------------------------------------------------------------------------------
 -- Each of these takes many users at once and reads no more of each than a bounded part, by index.
 
