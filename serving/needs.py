@@ -13,11 +13,13 @@ from psycopg_pool import AsyncConnectionPool
 from features.database import query, transaction
 from features.host import Host
 from features.settings import Settings
+from serving.breakers import Breakers
+from serving.budget import Budget
 from serving.demand import Forecast
 from serving.foresight import Why, foresee
 from serving.live import View
 from serving.need import LeadTime, Need, Stock, expected_lead, heuristic_need, need_of
-from serving.orders import InFlight
+from serving.orders import InFlight, Ledger
 from serving.situation import People, Situation, Taste
 from serving.stock import Shelf, shelf_of
 
@@ -45,6 +47,8 @@ class Needs:
     def __init__(self, pool: AsyncConnectionPool, host: Host, settings: Settings) -> None:
         self._pool = pool
         self._settings = settings
+        self._breakers = Breakers(pool, settings)
+        self.ledger = Ledger(pool, Budget(settings), settings)
         self.situation = Situation(pool, host, settings)
 
     async def assess(self, view: View, user_ids: Sequence[str], flying: Sequence[InFlight] | None = None) -> Assessed:
@@ -54,7 +58,7 @@ class Needs:
         """
         people = await self.situation.people(user_ids)
         tastes = None if view.model is None else await self.situation.tastes(user_ids)
-        flying = await self.in_flight() if flying is None else flying
+        flying = await self.ledger.in_flight() if flying is None else flying
         lead = await self.lead()
         shelf = await asyncio.to_thread(shelf_of, view, people, tastes)
         forecast, why = foresee(view, self._settings)
@@ -62,20 +66,18 @@ class Needs:
         need = await asyncio.to_thread(self._need, forecast, people, stock, lead)
         return Assessed(people, shelf, stock, need, forecast, why, lead, tastes)
 
-    async def in_flight(self) -> list[InFlight]:
-        """The orders that are not over yet."""
-        async with transaction(self._pool) as connection:
-            rows = await (await connection.execute(query("orders_in_flight"))).fetchall()
-        return [InFlight(order_id, tuple(user_ids), near, at) for order_id, user_ids, near, at in rows]
-
     async def lead(self) -> LeadTime:
-        """From order to artwork: as the latest deliveries took, once there are enough, else as the settings say."""
+        """From order to artwork: as the latest deliveries took, once there are enough, else as the settings say.
+
+        An outage lasts as long as the settings say, and is as likely as the provider's breaker was open of late.
+        """
+        share = await self._breakers.open_share(self._settings.dispatcher)
         async with transaction(self._pool) as connection:
             row = await (await connection.execute(query("lead_times"), {"orders": TIMED})).fetchone()
         if row is None or row[0] < LEAST_TIMED:
-            return expected_lead(self._settings)
+            return expected_lead(self._settings, share)
         p50 = max(row[1], 1.0)
-        return LeadTime(p50, max(row[2], p50), 0.0, self._settings.outage_seconds)
+        return LeadTime(p50, max(row[2], p50), share, self._settings.outage_seconds)
 
     def _need(self, forecast: Forecast | None, people: People, stock: Stock, lead: LeadTime) -> Need:
         if forecast is None:

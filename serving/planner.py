@@ -183,19 +183,20 @@ def plan(
     itself worth an order is given back instead of ordered; it costs nothing.
     """
     state = _State(levels, prices, np.zeros(len(levels.need), dtype=np.int64))
-    heap = [(-state.net(pick), z) for z, pick in enumerate(_all_picks(state, wanted))]
+    times = Counter[int]()  # images like each medoid; of equal worth, the one with the fewest comes first
+    heap = [(-state.net(pick), 0, z) for z, pick in enumerate(_all_picks(state, wanted))]
     heapq.heapify(heap)
     orders: list[Pick] = []
     reused: list[Pick] = []
-    left, times = budget, Counter[int]()
+    left = budget
     while heap and len(orders) + len(reused) < most:
-        _, z = heapq.heappop(heap)
+        _, _, z = heapq.heappop(heap)
         pick = state.pick(_users(wanted.users, z), int(wanted.artwork_rows[z]))
         net = state.net(pick)
         if net < 0:
             continue  # worth only falls: not in this plan any more
         if heap and -net > heap[0][0]:
-            heapq.heappush(heap, (-net, z))
+            heapq.heappush(heap, (-net, times[z], z))
             continue
         existing = _existing(state, reusable, z)
         if existing is None and left < prices.image:
@@ -206,7 +207,7 @@ def plan(
         state.given[(existing or pick).user_rows] += 1
         times[z] += 1
         if most_alike is None or times[z] < most_alike:
-            heapq.heappush(heap, (-net, z))
+            heapq.heappush(heap, (-net, times[z], z))
     return Plan(orders, reused, Stopped.COUNT if heap and len(orders) + len(reused) >= most else Stopped.WORTHLESS)
 
 

@@ -20,7 +20,7 @@ from features.arrays import Floats
 from features.catalogue import Catalogue, catalogue_query
 from features.content import content_vectors, tokens_of
 from features.database import query, transaction
-from features.dna import DnaKind, parse_dna
+from features.dna import LENGTH, DnaKind, parse_dna
 from features.host import Host
 from features.settings import Settings
 from serving import telemetry
@@ -113,6 +113,14 @@ class Planning:
                 self._made[epoch, dollars, most] = made
         return made
 
+    async def give_back(self, made: GenerationPlan) -> int:
+        """Make the artworks active again that the plan reuses; how many there were. Raises DatabaseUnavailableError."""
+        if not made.reused:
+            return 0
+        asked = {"artwork_ids": [each.artwork_id for each in made.reused]}
+        async with transaction(self._pool) as connection:
+            return (await connection.execute(query("give_back"), asked)).rowcount
+
     async def _make(self, view: View, epoch: int, dollars: float, most: int) -> GenerationPlan:
         """Read, choose, and bring what was chosen into words and numbers."""
         at = await self._read(view, epoch)
@@ -133,7 +141,7 @@ class Planning:
         archive = await Archive.read(self._pool, self._host, reuse=self._settings.reuse_archived)
         async with transaction(self._pool) as connection:
             rows = await (await connection.execute(query("ordered_looks"), {"orders": RECENT_ORDERS})).fetchall()
-        ordered = np.array([dna for (dna,) in rows], dtype=np.float32).reshape(len(rows), -1)
+        ordered = np.array([dna for (dna,) in rows], dtype=np.float32).reshape(len(rows), LENGTH)
         return Situated(epoch, datetime.now(UTC), view.catalogue, found, tastes, archive, ordered)
 
     def _levels(self, at: Situated) -> Levels:
@@ -271,5 +279,5 @@ def _medoid(own: dict[str, Any], near: Sequence[dict[str, Any]]) -> Medoid:
 def _vectors(wishes: Sequence[Wish]) -> Floats:
     """Content vectors of what is wished for, (k, 128), as those of the pool."""
     tokens = [tokens_of(wish.styles, (), (), wish.prompt) for wish in wishes]
-    dna = np.array([wish.dna for wish in wishes], dtype=np.float32)
+    dna = np.array([wish.dna for wish in wishes], dtype=np.float32).reshape(len(wishes), LENGTH)
     return content_vectors([DnaKind.REAL] * len(wishes), dna, tokens)

@@ -1107,14 +1107,6 @@ SELECT s.user_id, count(*) OVER () FROM vernissage.sessions AS s
 WHERE s.expires_at > now() - interval '7 days' AND (s.shown > 0 OR s.expires_at > now())
 GROUP BY s.user_id ORDER BY max(s.expires_at) DESC, s.user_id LIMIT %(users)s;
 
--- Orders that are not over yet.
--- name: orders_in_flight
-SELECT o.order_id::text, o.user_ids, o.near, o.ordered_at
-FROM vernissage.orders AS o
-CROSS JOIN LATERAL (SELECT v.state FROM vernissage.order_versions AS v WHERE v.order_id = o.order_id
-                    ORDER BY v.version DESC LIMIT 1) AS v
-WHERE v.state IN ('planned', 'sent', 'running');
-
 -- From order to artwork, of the latest that were delivered.
 -- name: lead_times
 SELECT count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY d.seconds),

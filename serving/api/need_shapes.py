@@ -123,9 +123,11 @@ class PlanAnswer(Struct, kw_only=True):
 
     epoch: int
     dry_run: bool
+    ordered: Annotated[list[str], Meta(description="ids of the orders placed; none for a dry run, or a second time")]
     basis: Annotated[Literal["forecast", "heuristic"], Meta(description="heuristic: the floor of stock, no forecast")]
     images: list[PlannedImage]
     reused: Annotated[list[ReusedArtwork], Meta(description="each one an order avoided")]
+    avoided: Annotated[int, Meta(description="orders that an existing artwork made unnecessary")]
     dollars: Annotated[float, Meta(description="what the images cost")]
     stopped: Annotated[
         Stopped,

@@ -41,7 +41,7 @@ async def pool(call: Call) -> PoolAnswer:
     parts, settings = call.worker.parts, call.worker.settings
     view = parts.live.view
     user_ids, active = await parts.needs.situation.active(settings.planned_users)
-    flying = await parts.needs.in_flight()
+    flying = await parts.needs.ledger.in_flight()
     found = await parts.needs.assess(view, user_ids, flying)
     here, coverage = found.need.in_session, found.shelf.coverage
     known = coverage[~np.isnan(coverage)]
