@@ -16,6 +16,8 @@ from features.errors import DatabaseUnavailableError, SchemaMissingError, Vernis
 from features.host import Host, introspect
 from features.settings import Settings
 from serving import telemetry, tokens
+from serving.breakers import Breakers
+from serving.budget import Budget
 from serving.host_lists import HostLists
 from serving.host_monitor import HostMonitor
 from serving.host_sightings import HostSightings
@@ -25,6 +27,8 @@ from serving.leases import Leases
 from serving.library import Library
 from serving.live import Live
 from serving.needs import Needs
+from serving.orders import Ledger
+from serving.planning import Planning
 from serving.ranking import Ask, choose_candidates
 from serving.recommend import Recommender
 from serving.sessions import Sessions
@@ -48,6 +52,9 @@ class Parts:
     host_sightings: HostSightings
     host_monitor: HostMonitor
     needs: Needs
+    planning: Planning
+    ledger: Ledger
+    breakers: Breakers
     secret: str  # the installation's own: pseudonyms in logs, signatures of tokens
 
 
@@ -59,6 +66,7 @@ class Worker:
         self.pool: AsyncConnectionPool = make_pool(database_url, settings)
         self.keys = KeyRing(self.pool, settings.key_cache_seconds)
         self.resign = load_hook(settings.resign_hook)
+        self.budget = Budget(settings)
         self._parts: Parts | None = None
         self._preparing: asyncio.Task[None] | None = None
 
@@ -152,6 +160,9 @@ class Worker:
             host_sightings=HostSightings(self.pool, impressions, self.settings),
             host_monitor=HostMonitor(self.pool, host),
             needs=Needs(self.pool, host, self.settings),
+            planning=Planning(self.pool, host, self.settings),
+            ledger=Ledger(self.pool, self.budget, self.settings),
+            breakers=Breakers(self.pool, self.settings),
             secret=row[0] if row else "",
         )
 

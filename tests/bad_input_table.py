@@ -71,7 +71,14 @@ ROUTES = {
     "unset_favourite": Route("DELETE", "/v1/users/ada/favourites/a-1"),
     "coverage": Route("GET", "/v1/users/ada/coverage"),
     "live_model": Route("GET", "/v1/models/live"),
+    "orders": Route("GET", "/v1/generation/orders", {"limit": 3}),
+    "order": Route("GET", f"/v1/generation/orders/{UUID}"),
+    "order_events": Route("GET", f"/v1/generation/orders/{UUID}/events"),
+    "budget": Route("GET", "/v1/generation/budget"),
 }
+
+#: Routes for whoever watches over generation; the others are for displays.
+OF_PLANNERS = {"orders", "order", "order_events", "budget"}
 
 _COUNTS = {
     "zero": "0", "negative": "-1", "a word": "abc", "a fraction": "1.5", "empty": "",
@@ -123,6 +130,9 @@ BAD: dict[str, dict[str, Any]] = {
     },
     "before": {"a word": "yesterday", "month 13": "2026-13-01T00:00:00Z", "empty": ""},
     "uuid": {"a word": "lease", "too short": UUID[:-1], "a number": 7, "empty": "", "in braces": f"{{{UUID}}}"},
+    "order id": {"a word": "order", "too short": UUID[:-1], "a number": "7", "in braces": f"{{{UUID}}}"},
+    "state": {"unknown": "lost", "in capitals": "SENT", "empty": ""},
+    "entry": {name: bad for name, bad in _COUNTS.items() if name != "zero"},
     "value": {"negative": -0.5, "too large": 1e6 + 1, "text": "3", "true": True, "a list": [3]},
 }  # fmt: skip
 
@@ -187,8 +197,20 @@ FIELDS = [
     ("unset_favourite", "path", "user_id", "id"),
     ("unset_favourite", "path", "artwork_id", "id"),
     ("coverage", "path", "user_id", "id"),
+    ("orders", "query", "state", "state"),
+    ("orders", "query", "at", "before"),
+    ("orders", "query", "limit", "up to 500"),
+    ("order", "path", "order_id", "order id"),
+    ("order", "query", "at", "before"),
+    ("order_events", "path", "order_id", "order id"),
+    ("order_events", "query", "after", "entry"),
 ]
-PIECES = {"user_id": "ada", "artwork_id": "a-1", "session_id": "tab"}  # what stands for a field in ROUTES' paths
+PIECES = {
+    "user_id": "ada",
+    "artwork_id": "a-1",
+    "session_id": "tab",
+    "order_id": UUID,
+}  # what stands for a field in ROUTES' paths
 
 #: Fields without which a body or query is refused.
 REQUIRED = [
@@ -291,7 +313,7 @@ def _bad_keys() -> Iterator[Case]:
             ("with a key in another alphabet", "Bearer \u00fc\u00f1", 401, "bad_key"),
             ("with another scheme", "Basic YWRhOmFkYQ==", 401, "missing_key"),
             ("with an empty key", "Bearer", 401, "missing_key"),
-            ("with the wrong scope", "planner", 403, "wrong_scope"),
+            ("with the wrong scope", "frontend" if name in OF_PLANNERS else "planner", 403, "wrong_scope"),
         ):
             yield Case(name, what, route.method, _url(route), status, code, content, key)
 

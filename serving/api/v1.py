@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from serving.api import displays, lists, needs, past, status
+from serving.api import displays, generation, lists, needs, past, status
 
-OPERATIONS = (*lists.OPERATIONS, *displays.OPERATIONS, *past.OPERATIONS, *needs.OPERATIONS, *status.OPERATIONS)
+OPERATIONS = (
+    *lists.OPERATIONS,
+    *displays.OPERATIONS,
+    *past.OPERATIONS,
+    *needs.OPERATIONS,
+    *generation.OPERATIONS,
+    *status.OPERATIONS,
+)
 METRICS = status.METRICS
