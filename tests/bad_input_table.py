@@ -71,7 +71,18 @@ ROUTES = {
     "unset_favourite": Route("DELETE", "/v1/users/ada/favourites/a-1"),
     "coverage": Route("GET", "/v1/users/ada/coverage"),
     "live_model": Route("GET", "/v1/models/live"),
+    "orders": Route("GET", "/v1/generation/orders", {"limit": 3}),
+    "order": Route("GET", f"/v1/generation/orders/{UUID}"),
+    "order_events": Route("GET", f"/v1/generation/orders/{UUID}/events"),
+    "budget": Route("GET", "/v1/generation/budget"),
+    "need": Route("GET", "/v1/users/ada/need"),
+    "needs": Route("POST", "/v1/need", {}, {"user_ids": ["ada", "bob"]}),
+    "pool": Route("GET", "/v1/pool"),
+    "plans": Route("POST", "/v1/generation/plans", {}, {"dry_run": True, "most": 3}),
 }
+
+#: Routes for whoever watches over generation; the others are for displays.
+OF_PLANNERS = {"orders", "order", "order_events", "budget", "need", "needs", "pool", "plans"}
 
 _COUNTS = {
     "zero": "0", "negative": "-1", "a word": "abc", "a fraction": "1.5", "empty": "",
@@ -105,6 +116,12 @@ BAD: dict[str, dict[str, Any]] = {
         "empty": [], "too many": ["a"] * 5_001, "a text": "a-1", "of numbers": [1], "of null": [None],
         "with an empty id": [""], "with an id too long": [LONG], "with NUL": ["a\0b"], "an object": {"0": "a"},
     },
+    "user ids": {
+        "empty": [], "too many": ["a"] * 10_001, "a text": "ada", "of numbers": [1], "of null": [None],
+        "with an empty id": [""], "with an id too long": [LONG], "with NUL": ["a\0b"], "an object": {"0": "a"},
+    },
+    "most": {"zero": 0, "negative": -1, "too large": 201, "a fraction": 1.5, "text": "3", "null": None, "true": True},
+    "dollars": {"negative": -0.01, "too large": 1e6 + 1, "text": "3", "true": True, "a list": [1]},
     "batch": {
         "empty": [], "too many": [EVENT] * 5_001, "a text": "e", "of numbers": [1], "of null": [None],
         "of lists": [[EVENT]], "an object": EVENT,
@@ -123,6 +140,9 @@ BAD: dict[str, dict[str, Any]] = {
     },
     "before": {"a word": "yesterday", "month 13": "2026-13-01T00:00:00Z", "empty": ""},
     "uuid": {"a word": "lease", "too short": UUID[:-1], "a number": 7, "empty": "", "in braces": f"{{{UUID}}}"},
+    "order id": {"a word": "order", "too short": UUID[:-1], "a number": "7", "in braces": f"{{{UUID}}}"},
+    "state": {"unknown": "lost", "in capitals": "SENT", "empty": ""},
+    "entry": {name: bad for name, bad in _COUNTS.items() if name != "zero"},
     "value": {"negative": -0.5, "too large": 1e6 + 1, "text": "3", "true": True, "a list": [3]},
 }  # fmt: skip
 
@@ -187,8 +207,25 @@ FIELDS = [
     ("unset_favourite", "path", "user_id", "id"),
     ("unset_favourite", "path", "artwork_id", "id"),
     ("coverage", "path", "user_id", "id"),
+    ("orders", "query", "state", "state"),
+    ("orders", "query", "at", "before"),
+    ("orders", "query", "limit", "up to 500"),
+    ("order", "path", "order_id", "order id"),
+    ("order", "query", "at", "before"),
+    ("order_events", "path", "order_id", "order id"),
+    ("order_events", "query", "after", "entry"),
+    ("need", "path", "user_id", "id"),
+    ("needs", "body", "user_ids", "user ids"),
+    ("plans", "body", "dry_run", "flag"),
+    ("plans", "body", "most", "most"),
+    ("plans", "body", "dollars", "dollars"),
 ]
-PIECES = {"user_id": "ada", "artwork_id": "a-1", "session_id": "tab"}  # what stands for a field in ROUTES' paths
+PIECES = {
+    "user_id": "ada",
+    "artwork_id": "a-1",
+    "session_id": "tab",
+    "order_id": UUID,
+}  # what stands for a field in ROUTES' paths
 
 #: Fields without which a body or query is refused.
 REQUIRED = [
@@ -200,6 +237,7 @@ REQUIRED = [
     ("impressions (events)", "body.events", "kind"),
     *(("claims (one)", "body", name) for name in CLAIM),
     ("tokens", "body", "user_id"),
+    ("needs", "body", "user_ids"),
     ("heartbeat", "body", "user_id"),
     ("end_session", "query", "user_id"),
 ]
@@ -264,7 +302,7 @@ def _missing_fields() -> Iterator[Case]:
 
 def _bad_bodies() -> Iterator[Case]:
     """Bodies that are no JSON object, that are too large, or of no shape or two."""
-    for name in ("impressions (list)", "claims (one)", "tokens", "heartbeat", "prefetch"):
+    for name in ("impressions (list)", "claims (one)", "tokens", "heartbeat", "prefetch", "needs", "plans"):
         route = ROUTES[name]
         for what, (content, code) in BODIES.items():
             yield Case(name, what, route.method, _url(route), 400, code, content)
@@ -291,7 +329,7 @@ def _bad_keys() -> Iterator[Case]:
             ("with a key in another alphabet", "Bearer \u00fc\u00f1", 401, "bad_key"),
             ("with another scheme", "Basic YWRhOmFkYQ==", 401, "missing_key"),
             ("with an empty key", "Bearer", 401, "missing_key"),
-            ("with the wrong scope", "planner", 403, "wrong_scope"),
+            ("with the wrong scope", "frontend" if name in OF_PLANNERS else "planner", 403, "wrong_scope"),
         ):
             yield Case(name, what, route.method, _url(route), status, code, content, key)
 

@@ -1130,3 +1130,32 @@ LEFT JOIN vernissage.artwork_keys AS k ON k.artwork_id = a.id;
 UPDATE public.art_sessions AS a SET pool_status = 'active'
 WHERE a.id = ANY(%(artwork_ids)s) AND a.pool_status = 'archived'
 RETURNING a.id;
+
+-- The host's queue -------------------------------------------------------------------------------------------------
+
+-- Pre-generations of anybody that wait: one runs at a time, and what waits for 30 s is thrown away.
+-- name: host_jobs_waiting
+SELECT count(*) FROM public.generation_jobs AS j
+WHERE j.status = 'pending' AND j.payload ~ '"isPreGeneration"\s*:\s*true';
+
+-- Who pays: of the users that the host holds, the one with the most credits.
+-- name: host_payer
+SELECT u.id FROM public.users AS u JOIN public.user_credits AS c ON c.user_id = u.id
+WHERE u.id = ANY(%(user_ids)s) AND c.balance + c.rollover_balance > 0
+ORDER BY c.balance + c.rollover_balance DESC, u.id LIMIT 1;
+
+-- name: host_job
+INSERT INTO public.generation_jobs (id, session_id, user_id, status, priority, payload)
+VALUES (%(job_id)s, %(session_id)s, %(user_id)s, 'pending', %(priority)s, %(payload)s) ON CONFLICT (id) DO NOTHING;
+
+-- How a job stands, and its artwork, which stays when the row is deleted; no status: the row is gone.
+-- name: host_job_state
+SELECT j.status, j.error_message, extract(epoch FROM timezone('UTC', now()) - j.created_at)::float8 AS seconds,
+       (SELECT a.id FROM public.art_sessions AS a WHERE a.session_id = %(session_id)s
+        ORDER BY a.created_at LIMIT 1) AS artwork_id
+FROM (SELECT %(job_id)s::text AS id) AS asked LEFT JOIN public.generation_jobs AS j ON j.id = asked.id;
+
+-- Only while nobody has taken it.
+-- name: cancel_host_job
+UPDATE public.generation_jobs SET status = 'cancelled', version = version + 1
+WHERE id = %(job_id)s AND status = 'pending';

@@ -95,4 +95,5 @@ def _content(operation: Operation) -> dict[str, Any]:
     """The answer's media type and schema."""
     if operation.answer is None:
         return {"text/plain": {"schema": {"type": "string"}}}
-    return {"application/json": {"schema": {"$ref": REF.format(name=operation.answer.__name__)}}}
+    media_type = "text/event-stream" if operation.stream else "application/json"
+    return {media_type: {"schema": {"$ref": REF.format(name=operation.answer.__name__)}}}

@@ -42,6 +42,7 @@ class Call:
     body: Any  # one of the operation's body types
     request_id: str
     user_id: str = ""  # where the operation has its user named beside path, query and body
+    last_event_id: str = ""  # what a stream of events goes on after
 
 
 Handler = Callable[[Call], Awaitable[Any]]
@@ -64,6 +65,7 @@ class Operation:
     needs: Callable[[dict[str, Any]], type] | None = None  # which body type this body is, where there are several
     conflict: str | None = None  # the code of its 409, where it has one
     missing: str | None = None  # the code of its 404, where it has one
+    stream: bool = False  # the answer comes as server-sent events, each with an `answer` as its data
     names_user: bool = False  # its user comes by the header USER_HEADER, or is the one of the caller's token
     refuse: Callable[[Problem, str], Response] = respond  # the shape of its errors
 
@@ -99,7 +101,8 @@ class Operation:
         query = _convert(given, self.query_type, strict=False) if self.query_type else None
         body = await self._read_body(request, worker.settings) if self.body_types else None
         _check_user(caller, request.path_params, query, body)
-        return Call(worker, dict(request.path_params), query, body, request_id, user_id)
+        last_event_id = request.headers.get("last-event-id", "")
+        return Call(worker, dict(request.path_params), query, body, request_id, user_id, last_event_id)
 
     async def _authorise(self, request: Request, worker: Worker) -> Key | None:
         """Who calls: the bearer's key or token must be live and carry the scope. None where no key is needed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serving.api import displays, lists, needs, past, plans, status
+from serving.api import displays, generation, lists, needs, past, plans, status
 
 OPERATIONS = (
     *lists.OPERATIONS,
@@ -10,6 +10,7 @@ OPERATIONS = (
     *past.OPERATIONS,
     *needs.OPERATIONS,
     *plans.OPERATIONS,
+    *generation.OPERATIONS,
     *status.OPERATIONS,
 )
 METRICS = status.METRICS

@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 
 from serving.api.openapi import document as make_document
 from serving.api.v1 import OPERATIONS
-from tests.bad_input_table import CASES, ROUTES
+from tests.bad_input_table import CASES, ROUTES, UUID
 from tests.host import Host
 from tests.service import Service
 
@@ -87,7 +87,7 @@ def test_patterns_mean_the_same_in_javascript(service: Service) -> None:
 def test_every_route_exists_for_its_method_and_no_other(live: Service, operation: str) -> None:
     """The good request of the table is answered as announced; methods that the document lacks are refused."""
     method, path, _ = ENTRIES[operation]
-    concrete = path.format(user_id="bob", artwork_id="a-3", session_id="tab")
+    concrete = path.format(user_id="bob", artwork_id="a-3", session_id="tab", order_id=UUID)
     for other in {"GET", "POST", "PUT", "PATCH", "DELETE"} - {name.upper() for name in DOCUMENT["paths"][path]}:
         answer = live.client.request(other, concrete)
         assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
@@ -119,7 +119,7 @@ def test_an_answer_to_a_user_who_has_seen_all_is_of_the_same_shape(live: Service
 @pytest.mark.parametrize("operation", ENTRIES)
 def test_every_refusal_that_is_announced_is_possible(live: Service, operation: str) -> None:
     """One request for each status, taken from the table of bad input; and no case is refused unannounced."""
-    planner = live.make_key("planner")
+    keys = {scope: live.make_key(scope) for scope in ("planner", "frontend")}
     _, _, entry = ENTRIES[operation]
     wanted = {status for status in entry["responses"] if status not in NOT_ASKED_FOR | {"200"}}
     found = set()
@@ -131,7 +131,8 @@ def test_every_refusal_that_is_announced_is_possible(live: Service, operation: s
         if str(case.status) not in wanted:
             continue
         wanted.discard(str(case.status))
-        header = {"admin": f"Bearer {live.key}", "planner": f"Bearer {planner}", None: ""}.get(case.key, case.key)
+        known = {scope: f"Bearer {key}" for scope, key in ({"admin": live.key} | keys).items()}
+        header = (known | {None: ""}).get(case.key, case.key)
         headers = {"Authorization": header.encode("latin-1")} if header else {}
         check(operation, live.stranger.request(case.method, case.url, content=case.content, headers=headers))
     good = [route for name, route in ROUTES.items() if name.split(" ")[0] == operation]
@@ -209,7 +210,7 @@ class TestSampled:
                 if isinstance(value, bool)
                 else str(value)
             )
-            names = {"user_id": "ada", "artwork_id": "a-1", "session_id": "tab"}
+            names = {"user_id": "ada", "artwork_id": "a-1", "session_id": "tab", "order_id": UUID}
             query = dict(route.query)
             if declared["in"] == "path":
                 names[parameter] = text
@@ -276,6 +277,8 @@ def _lists(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
 
 def _texts(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     """Any text, some too long; a text without a pattern is a moment, whose rule the schema does not tell."""
+    if schema.get("format") == "uuid":
+        return st.one_of(st.uuids().map(str), st.sampled_from(["order", "7", UUID[:-1]]))
     if "pattern" not in schema:
         return st.sampled_from(["2026-01-01T00:00:00Z", "2026-06-01T12:00:00+02:00"])
     text = st.text(st.characters(codec="utf-8", exclude_characters="/."), min_size=1, max_size=300)

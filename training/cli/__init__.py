@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from features.errors import VernissageError
-from training.cli import data, database, judging, models, service, simulation, train, world
+from training.cli import data, database, generation, judging, models, service, simulation, train, world
 
 app = typer.Typer(
     name="vernissage",
@@ -25,6 +25,8 @@ app.command()(simulation.simulate)
 app.command()(service.serve)
 app.command()(service.demo)
 app.add_typer(service.keys, name="key")
+app.command()(generation.plan)
+app.add_typer(generation.group, name="generation")
 app.command()(train.train)
 app.command()(train.tune)
 app.command()(judging.evaluate)

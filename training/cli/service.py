@@ -49,12 +49,13 @@ def demo(
     artworks: Annotated[int, typer.Option(help="Artworks of the synthetic world.", min=10)] = 2_000,
     seed: Annotated[int, typer.Option(help="Seed of the synthetic world.")] = 1,
 ) -> None:
-    """Everything at once: database, synthetic world, training, publishing, service. Ctrl-C stops it all."""
+    """Everything at once: database, synthetic world, training, publishing, service, planning loop. Ctrl-C stops all."""
     settings = _with_options(read_settings(), port=_port_of_environment(), workers=None, host=None)
     console = Console()
     with children(partial(_stop_database, settings)) as group:
         _prepare_demo(settings, console, users, artworks, seed)
-        _serve(group, settings, watch=True)
+        environment = _serve(group, settings, watch=True)
+        group.start("planner", [sys.executable, "-m", "training.cli", "plan", "--loop"], environment)
         _welcome(settings)
         _fail_when_one_ends(group)
     typer.echo("stopped")
@@ -92,8 +93,8 @@ def revoke(key_id: Annotated[str, typer.Argument(help="The key's id, as `key lis
     typer.echo(f"revoked {key_id}")
 
 
-def _serve(group: Children, settings: Settings, *, watch: bool) -> None:
-    """Start the database if it is ours, the service and the watcher, and wait until requests are answered."""
+def _serve(group: Children, settings: Settings, *, watch: bool) -> dict[str, str]:
+    """Start the database if it is ours, the service and the watcher, wait for answers; the environment they have."""
     _prepare_database(settings)
     environment = {
         "VERNISSAGE_HOME": str(settings.home_path),
@@ -107,6 +108,7 @@ def _serve(group: Children, settings: Settings, *, watch: bool) -> None:
     if watch and importlib.util.find_spec("mlflow"):
         group.start("watcher", [sys.executable, "-m", "training.cli", "watch"], environment)
     _wait_until_ready(group, settings)
+    return environment
 
 
 def _prepare_database(settings: Settings) -> None:

@@ -1,0 +1,23 @@
+"""The providers that this process can bring orders to, by name."""
+
+from __future__ import annotations
+
+from features.errors import HostTablesMissingError
+from serving.dispatch.host_jobs import HostJobsDispatcher
+from serving.dispatch.interface import Dispatcher
+from serving.dispatch.local import LocalDispatcher
+from serving.worker import Worker
+
+QUEUE_TABLES = ("generation_jobs", "user_credits")
+
+
+def dispatchers_of(worker: Worker) -> dict[str, Dispatcher]:
+    """Every provider that can be reached. Raises HostTablesMissingError where the chosen one cannot."""
+    parts, settings = worker.parts, worker.settings
+    found: list[Dispatcher] = [LocalDispatcher(worker.pool, parts.host, parts.ledger, settings)]
+    missing = [table for table in QUEUE_TABLES if not parts.host.has(table)]
+    if not missing:
+        found.append(HostJobsDispatcher(worker.pool, parts.host, parts.ledger, settings))
+    elif settings.dispatcher == HostJobsDispatcher.name:
+        raise HostTablesMissingError(tables=", ".join(missing))
+    return {dispatcher.name: dispatcher for dispatcher in found}
