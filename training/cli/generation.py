@@ -89,14 +89,12 @@ async def _loop(worker: Worker) -> None:
 
 async def _once(worker: Worker, *, order: bool) -> None:
     """Plan, print, and place where that is asked for."""
-    from serving.loop import make_plan
+    from serving.loop import make_plan, place_plan
 
     await worker.start()
     try:
         made = await make_plan(worker)
-        placed = None
-        if order:
-            placed = await worker.parts.ledger.place(made.epoch, made.wishes, worker.settings.dispatcher)
+        placed = await place_plan(worker, made) if order else None
     finally:
         await worker.stop()
     _print(made, placed)
