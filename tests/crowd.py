@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +19,11 @@ from psycopg_pool import AsyncConnectionPool
 from features.database import query
 from features.host import Host, read_host
 from features.settings import Settings
+from features.weights import KINDS
 from serving.impressions import MOST_PASSES, Impressions
 from serving.leases import Leases
 from serving.library import Library
+from serving.situation import DISPLAYS, Situation
 
 #: Tables that grow with what people do, or with the pool: no request may read one from end to end.
 GROWING = frozenset({
@@ -114,6 +116,18 @@ def statements(connection: psycopg.Connection, user: str) -> list[Statement]:
     """Every statement that a request about ``user`` sends, but the advisory locks."""
     host, settings = read_host(connection), Settings()
     return [*_lists(host, settings, user), *_displays(host, settings, user), *_past(host, user)]
+
+
+def need_statements(connection: psycopg.Connection, users: Sequence[str]) -> Iterator[Statement]:
+    """What need and plans send about many users."""
+    host, settings = read_host(connection), Settings()
+    situation = Situation(_no_pool(), host, settings)
+    many = {"user_ids": list(users)}
+    yield Statement("demand_state", situation._people, many | {"displays": DISPLAYS})
+    yield Statement(
+        "taste_state", situation._tastes, many | {"kinds": list(KINDS), "signals": settings.signals_per_user}
+    )
+    yield Statement("active_users", query("active_users"), {"users": settings.planned_users})
 
 
 def verdict(connection: psycopg.Connection, statement: Statement, *, generic: bool) -> Verdict:

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from features.database import connect
-from tests.crowd import DEVOTED, ORDINARY, Statement, crowd, statements, verdict
+from tests.crowd import DEVOTED, ORDINARY, Statement, crowd, need_statements, statements, verdict
 
 NAMES = (
     "user_state", "absorb_keys", "absorb_marks", "note_absorbed", "supersede", "lease_list", "register_named_artworks",
@@ -41,6 +41,27 @@ def test_a_request_never_reads_a_growing_table_from_end_to_end(
 ) -> None:
     """Neither row by row nor by an index without a condition."""
     assert verdict(crowded, statement_of(crowded, name, user), generic=generic).faults == []
+
+
+@pytest.mark.parametrize("generic", [False, True], ids=["for its values", "for any values"])
+@pytest.mark.parametrize("name", ["demand_state", "taste_state"])
+def test_need_never_reads_a_growing_table_from_end_to_end(
+    crowded: psycopg.Connection, name: str, generic: bool
+) -> None:
+    """For twenty users in one statement."""
+    users = [ORDINARY, DEVOTED, *(f"user-{number}" for number in range(101, 119))]
+    statement = next(one for one in need_statements(crowded, users) if one.name == name)
+    assert verdict(crowded, statement, generic=generic).faults == []
+
+
+def test_the_active_users_are_found_by_the_end_of_their_leases(crowded: psycopg.Connection) -> None:
+    """Where most sessions ended long ago."""
+    with crowded.transaction(force_rollback=True):
+        old = "UPDATE vernissage.sessions SET expires_at = now() - interval '30 days' WHERE session_id <> 'tab-49'"
+        crowded.execute(old)
+        crowded.execute("ANALYZE vernissage.sessions")
+        statement = next(one for one in need_statements(crowded, []) if one.name == "active_users")
+        assert verdict(crowded, statement, generic=False).faults == []
 
 
 def test_every_statement_is_looked_at(crowded: psycopg.Connection) -> None:
