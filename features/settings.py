@@ -98,6 +98,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # Providers of generation
     dispatcher: Literal["local", "host-jobs", "webhook"] = "local"  # who makes what is ordered
     deliveries: Count = 4  # at once, of each provider
+    webhook_url: str = ""  # where the provider "webhook" takes orders
+    webhook_token: str = ""  # sent to it as bearer
+    webhook_seconds: Positive = 60.0  # how long it may take to answer: until the image is there
+    webhook_per_minute: Count = 30  # orders that it is sent at most
     orders_per_plan: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100  # images in one plan
     order_grace_seconds: Positive = 300.0  # after its deadline an order is waited for so long
     leader_seconds: Positive = 15.0  # the lease of the planning loop that leads: another one takes over after it
@@ -122,6 +126,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     catalogue_full_seconds: Positive = 30.0
     bundle_poll_seconds: Positive = 1.0
     registry_poll_seconds: Positive = 2.0
+    generation_poll_seconds: Positive = 2.0  # how soon health and metrics tell of orders, budget and breakers
     erasure_poll_seconds: Positive = 10.0  # how soon the rows of a user whom the host deleted go
 
     # Signals

@@ -29,6 +29,7 @@ from serving.erasure import erase_departed
 from serving.model import Model, make_model
 
 CHAMPION = "champion"
+Loop = tuple[str, Callable[[], Awaitable[None]], float]
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,16 @@ class Live:
         """Why the newest bundle does not serve; None when it does."""
         return self._broken or self._noted_reason
 
-    async def start(self) -> None:
-        """Read pool and model once (as far as the database answers) and keep them fresh from then on."""
-        loops = (
+    async def start(self, *more: Loop) -> None:
+        """Read pool and model once (as far as the database answers) and keep them fresh from then on.
+
+        ``more`` runs beside: name, step, seconds between two rounds.
+        """
+        loops: tuple[Loop, ...] = (
             ("catalogue", self.refresh_catalogue, self._settings.catalogue_poll_seconds),
             ("bundle", self.refresh_model, self._settings.bundle_poll_seconds),
             ("erasure", partial(erase_departed, self._pool), self._settings.erasure_poll_seconds),
+            *more,
         )
         for name, step, _ in loops:
             await self._guarded(name, step)

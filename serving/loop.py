@@ -16,6 +16,7 @@ from serving.dispatch.interface import Dispatcher
 from serving.dispatch.registry import dispatchers_of
 from serving.dispatch.run import Deliveries
 from serving.leadership import Lead, Leadership
+from serving.orders import Placed
 from serving.planning import GenerationPlan
 from serving.worker import Worker
 
@@ -80,7 +81,7 @@ class PlanningLoop:
             return
         self._planned = epoch
         plan = await make_plan(self._worker)
-        placed = await self._parts.ledger.place(plan.epoch, plan.wishes, self._settings.dispatcher, lead=self._lead)
+        placed = await place_plan(self._worker, plan, lead=self._lead)
         if placed.first:
             await self._parts.planning.give_back(plan)
         if placed.first and plan.wishes:
@@ -107,6 +108,15 @@ async def make_plan(worker: Worker) -> GenerationPlan:
     most = min(worker.settings.orders_per_plan, int(left.hour_images))
     parts = worker.parts
     return await parts.planning.plan(parts.live.view, dollars=left.dollars, most=max(most, 1))
+
+
+async def place_plan(worker: Worker, plan: GenerationPlan, *, lead: Lead | None = None) -> Placed:
+    """Order what the plan wishes for, and give back what it reuses; nothing where its epoch was planned before."""
+    parts = worker.parts
+    placed = await parts.ledger.place(plan.epoch, plan.wishes, worker.settings.dispatcher, lead=lead)
+    if placed.first:
+        await parts.planning.give_back(plan)
+    return placed
 
 
 async def run(worker: Worker) -> None:

@@ -18,6 +18,7 @@ from features.settings import Settings
 from serving import telemetry, tokens
 from serving.breakers import Breakers
 from serving.budget import Budget
+from serving.generation_watch import GenerationWatch
 from serving.host_lists import HostLists
 from serving.host_monitor import HostMonitor
 from serving.host_sightings import HostSightings
@@ -55,6 +56,7 @@ class Parts:
     planning: Planning
     ledger: Ledger
     breakers: Breakers
+    watch: GenerationWatch
     secret: str  # the installation's own: pseudonyms in logs, signatures of tokens
 
 
@@ -144,7 +146,10 @@ class Worker:
         if host.missing:
             telemetry.get_logger().info("the host's tables lack " + ", ".join(host.missing))
         live = Live(self.pool, host, self.settings)
-        await live.start()
+        ledger = Ledger(self.pool, self.budget, self.settings)
+        breakers = Breakers(self.pool, self.settings)
+        watch = GenerationWatch(self.pool, self.budget, ledger, breakers)
+        await live.start(("generation", watch.refresh, self.settings.generation_poll_seconds))
         leases = Leases(self.pool, host, self.settings)
         recommender = Recommender(leases, live, self.settings)
         impressions = Impressions(self.pool, host, self.settings)
@@ -161,8 +166,9 @@ class Worker:
             host_monitor=HostMonitor(self.pool, host),
             needs=Needs(self.pool, host, self.settings),
             planning=Planning(self.pool, host, self.settings),
-            ledger=Ledger(self.pool, self.budget, self.settings),
-            breakers=Breakers(self.pool, self.settings),
+            ledger=ledger,
+            breakers=breakers,
+            watch=watch,
             secret=row[0] if row else "",
         )
 

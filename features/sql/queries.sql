@@ -1133,6 +1133,9 @@ UPDATE public.art_sessions AS a SET pool_status = 'active'
 WHERE a.id = ANY(%(artwork_ids)s) AND a.pool_status = 'archived'
 RETURNING a.id;
 
+-- name: image_known
+SELECT FROM public.art_sessions AS a WHERE a.image_url = %(image_url)s AND a.id <> %(artwork_id)s LIMIT 1;
+
 -- The host's queue -------------------------------------------------------------------------------------------------
 
 -- Pre-generations of anybody that wait: one runs at a time, and what waits for 30 s is thrown away.

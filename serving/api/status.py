@@ -71,7 +71,7 @@ async def health(call: Call) -> Response:
         database=database,
         pool=pool,
         bundle=bundle,
-        generator=Dependency(state="absent", detail="no generator is connected"),
+        generator=_generator_state(worker.ready, call),
     )
     return Response(msgspec.json.encode(body), 503 if down else 200, {"Cache-Control": "no-store"}, "application/json")
 
@@ -96,6 +96,18 @@ def _pool_state(ready: bool, call: Call) -> Dependency:
     late = age > 2 * settings.catalogue_full_seconds
     detail = f"{live.view.catalogue.size} active artworks"
     return Dependency(state="stale" if late else "ok", detail=detail, age_seconds=age)
+
+
+def _generator_state(ready: bool, call: Call) -> Dependency:
+    """Whether somebody plans and orders, and whether the providers do well; nothing of it keeps us from serving."""
+    if not ready or not call.worker.parts.watch.standing.led:
+        return Dependency(state="absent", detail="no planning loop leads")
+    standing = call.worker.parts.watch.standing
+    if standing.stopped:
+        return Dependency(state="absent", detail="generation is stopped")
+    if standing.troubled:
+        return Dependency(state="down", detail=f"breaker not closed: {', '.join(standing.troubled)}")
+    return Dependency(state="ok", detail="a planning loop leads")
 
 
 def _bundle_state(ready: bool, call: Call) -> Dependency:

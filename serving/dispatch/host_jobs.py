@@ -19,6 +19,7 @@ from features.database import query, transaction
 from features.errors import GenerationFailedError
 from features.host import Host
 from features.settings import Settings
+from serving.dispatch.intake import Intake
 from serving.orders import Ledger, Order, State
 
 MOST_WAITING = 2
@@ -42,7 +43,7 @@ class HostJobsDispatcher:
         self._pool = pool
         self._ledger = ledger
         self._grace = timedelta(seconds=settings.order_grace_seconds)
-        self._near = query("artwork_near", columns=host.select("art_sessions", {"orientation": "varchar"}, "a"))
+        self._intake = Intake(pool, host)
 
     async def room(self) -> int:
         """As many as may wait, less those that do."""
@@ -68,12 +69,12 @@ class HostJobsDispatcher:
 
     async def _enqueue(self, order: Order) -> None:
         """The row and the ledger's word that it is there, together or not at all."""
+        near = await self._intake.near(order.wish.near)
         async with transaction(self._pool) as connection:
             asked = {"user_ids": list(order.wish.user_ids)}
             payer = await (await connection.execute(query("host_payer"), asked)).fetchone()
             if payer is None:
                 raise _failed(order, "none of its users has a credit left", charged=False)
-            near = await (await connection.execute(self._near, {"artwork_id": order.wish.near})).fetchone()
             if not await self._ledger.advance_within(connection, order.order_id, State.RUNNING):
                 return  # somebody else has done it
             job = {
@@ -81,7 +82,7 @@ class HostJobsDispatcher:
                 "session_id": f"vernissage-{order.epoch}",
                 "user_id": payer[0],
                 "priority": PRIORITY,
-                "payload": json.dumps(_payload(order, near[0] if near else None)),
+                "payload": json.dumps(_payload(order, near.orientation)),
             }
             await connection.execute(query("host_job"), job)
 
@@ -108,7 +109,7 @@ class HostJobsDispatcher:
             raise _failed(order, f"nobody took the job for {WITHDRAW_SECONDS:g} s", charged=False)
 
 
-def _payload(order: Order, orientation: str | None) -> dict[str, Any]:
+def _payload(order: Order, orientation: str) -> dict[str, Any]:
     """What the host's own pre-generation writes."""
     return {
         "sessionId": f"vernissage-{order.epoch}",
@@ -116,7 +117,7 @@ def _payload(order: Order, orientation: str | None) -> dict[str, Any]:
         "styles": list(order.wish.styles[:1]),
         "artists": [],
         "dynamicMode": False,
-        "orientation": orientation or "landscape",
+        "orientation": orientation,
         "isPreGeneration": True,
         "preGenerationReason": f"need {order.wish.priority:.2f}",
     }

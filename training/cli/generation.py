@@ -89,14 +89,12 @@ async def _loop(worker: Worker) -> None:
 
 async def _once(worker: Worker, *, order: bool) -> None:
     """Plan, print, and place where that is asked for."""
-    from serving.loop import make_plan
+    from serving.loop import make_plan, place_plan
 
     await worker.start()
     try:
         made = await make_plan(worker)
-        placed = None
-        if order:
-            placed = await worker.parts.ledger.place(made.epoch, made.wishes, worker.settings.dispatcher)
+        placed = await place_plan(worker, made) if order else None
     finally:
         await worker.stop()
     _print(made, placed)
@@ -125,12 +123,12 @@ async def _status(worker: Worker) -> None:
 def _print(made: GenerationPlan, placed: Placed | None) -> None:
     """The plan as a table, and what became of it."""
     table = Table(box=None, title=f"epoch {made.epoch}, by {made.basis}")
-    for header in ("", "near", "styles", "for", "benefit", "reach", "need", "cost"):
-        table.add_column(header, no_wrap=True)
+    for header in ("", "for", "benefit", "reach", "need", "cost", "styles", "near"):
+        table.add_column(header, no_wrap=header != "styles")
     for place, wish in enumerate(made.wishes):
-        users = f"{len(wish.user_ids)} users"
+        users = wish.user_ids[0] if len(wish.user_ids) == 1 else f"{len(wish.user_ids)} users"
         figures = (f"${wish.benefit:.3f}", f"{wish.reach:.1f}", f"{wish.priority:.3f}", f"${wish.cost:.2f}")
-        table.add_row(str(place), escape(wish.near), escape(", ".join(wish.styles)), users, *figures)
+        table.add_row(str(place), escape(users), *figures, escape(", ".join(wish.styles)), escape(wish.near))
     Console().print(table)
     typer.echo(f"{len(made.wishes)} images for ${made.dollars:.2f}, {made.avoided} avoided; ended by {made.stopped}")
     if placed is None:
