@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,6 +23,7 @@ from serving.orders import InFlight, Ledger
 from serving.situation import People, Situation, Taste
 from serving.stock import Shelf, shelf_of
 
+MADE = 2_000  # latest deliveries that count as relevant to those they were made for
 TIMED = 200  # latest deliveries that the lead time is told from
 LEAST_TIMED = 20  # with fewer the settings tell it
 
@@ -60,7 +61,8 @@ class Needs:
         tastes = None if view.model is None else await self.situation.tastes(user_ids)
         flying = await self.ledger.in_flight() if flying is None else flying
         lead = await self.lead()
-        shelf = await asyncio.to_thread(shelf_of, view, people, tastes)
+        made = {} if view.model is None else await self._made_for()
+        shelf = await asyncio.to_thread(shelf_of, view, people, tastes, made)
         forecast, why = foresee(view, self._settings)
         stock = _stock(people, shelf, flying)
         need = await asyncio.to_thread(self._need, forecast, people, stock, lead)
@@ -78,6 +80,16 @@ class Needs:
             return expected_lead(self._settings, share)
         p50 = max(row[1], 1.0)
         return LeadTime(p50, max(row[2], p50), share, self._settings.outage_seconds)
+
+    async def _made_for(self) -> dict[str, list[int]]:
+        """The keys of the latest artworks that were made for each user."""
+        async with transaction(self._pool) as connection:
+            rows = await (await connection.execute(query("made_for"), {"orders": MADE})).fetchall()
+        found: dict[str, list[int]] = defaultdict(list)
+        for user_ids, key in rows:
+            for user_id in user_ids:
+                found[user_id].append(key)
+        return found
 
     def _need(self, forecast: Forecast | None, people: People, stock: Stock, lead: LeadTime) -> Need:
         if forecast is None:

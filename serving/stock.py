@@ -6,7 +6,7 @@ is everything where no model can tell. In a large pool the share is taken over a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -45,8 +45,14 @@ class Shelf:
         return _share(self.relevant_seen, self.relevant_seen + self.unseen)
 
 
-def shelf_of(view: View, people: People, tastes: Sequence[Taste] | None) -> Shelf:
-    """The shelf of each of these people; without ``tastes`` everything counts as relevant."""
+def shelf_of(
+    view: View, people: People, tastes: Sequence[Taste] | None, made: Mapping[str, Sequence[int]] | None = None
+) -> Shelf:
+    """The shelf of each of these people; without ``tastes`` everything counts as relevant.
+
+    ``made``: keys of artworks that were ordered for a user; else an order that the model thinks little of would be
+    placed again and again.
+    """
     catalogue = view.catalogue
     fitting: dict[str | None, Mask] = {}
     counts = np.zeros((4, len(people.user_ids)), dtype=np.int64)
@@ -59,7 +65,10 @@ def shelf_of(view: View, people: People, tastes: Sequence[Taste] | None) -> Shel
         seen, unseen = _parted(catalogue, eligible, keys)
         relevant = (len(unseen), len(seen))
         if view.model is not None and tastes is not None:
-            relevant = _relevant(catalogue, view.model, tastes[place], styles, (unseen, seen))
+            own = catalogue.rows(np.array((made or {}).get(people.user_ids[place], ()), dtype=np.int32))
+            others, theirs = unseen[~np.isin(unseen, own)], seen[~np.isin(seen, own)]
+            found = _relevant(catalogue, view.model, tastes[place], styles, (others, theirs))
+            relevant = (found[0] + len(unseen) - len(others), found[1] + len(seen) - len(theirs))
         counts[:, place] = (len(unseen) + len(seen), len(seen), *relevant)
     return Shelf(*counts)
 
