@@ -69,6 +69,11 @@ class GenerationPlan:
         return len(self.reused)
 
     @property
+    def images(self) -> int:
+        """New and old ones together."""
+        return len(self.wishes) + len(self.reused)
+
+    @property
     def dollars(self) -> float:
         """What the plan's images cost."""
         return sum(wish.cost for wish in self.wishes)
@@ -127,6 +132,8 @@ class Planning:
         levels = await asyncio.to_thread(self._levels, at)
         wanted = await asyncio.to_thread(find_candidates, at.catalogue, at.found.people, at.tastes, levels.need[:, 0])
         medoids = await self._medoids(at.catalogue, wanted)
+        kept = np.array([row in medoids for row in wanted.artwork_rows.tolist()], dtype=bool)
+        wanted = Wanted(wanted.artwork_rows[kept], wanted.users[kept])
         made = await asyncio.to_thread(self._choose, at, levels, wanted, medoids, dollars, most)
         telemetry.PLANS.labels(made.basis, made.stopped).inc()
         telemetry.WISHES.labels("wished").inc(len(made.wishes))
@@ -178,19 +185,24 @@ class Planning:
     def _choose(  # noqa: PLR0917 - what a plan is made of
         self, at: Situated, levels: Levels, wanted: Wanted, medoids: dict[int, Medoid], dollars: float, most: int
     ) -> GenerationPlan:
-        """The plan; made again with fewer images like one another while it would narrow the pool too much."""
+        """The plan; while it would narrow the pool too much it is spread over more medoids, as far as none is lost."""
         before = diversity_of(at.catalogue)
         reusable = reusable_for(at.archive, at.catalogue, wanted, at.found.people)
         prices = Prices(self._settings.image_cost, stockout_costs(at.found.people.plans, self._settings))
-        alike = most
-        while True:
+        made: GenerationPlan | None = None
+        alike, refused = max(most, 1), 0
+        while alike:
             chosen = plan(levels, wanted, prices, budget=dollars, most=most, most_alike=alike, reusable=reusable)
             wishes = self._wishes(at, chosen.orders, medoids)
             after = diversity_of(at.catalogue, _vectors(wishes), [wish.styles for wish in wishes])
-            if alike == 1 or after.keeps(self._settings.least_diversity, before):
-                break
-            alike = max(alike // 2, 1)
-        return self._told(at, chosen, wishes, (before, after))
+            found = self._told(at, chosen, wishes, (before, after))
+            if made is not None and found.images < made.images:
+                break  # to run dry is worse than to see more of the same
+            made, refused = found, len(chosen.orders) - len(wishes)
+            alike = 0 if after.keeps(self._settings.least_diversity, before) else alike // 2
+        telemetry.WISHES.labels("refused").inc(refused)
+        assert made is not None  # noqa: S101 - the loop runs once at least
+        return made
 
     def _told(
         self, at: Situated, chosen: Plan, wishes: list[Wish], diversity: tuple[Diversity, Diversity]
@@ -205,7 +217,8 @@ class Planning:
             )
             for pick in chosen.reused
         ]
-        nothing = not (at.catalogue.dna_kinds == DnaKind.REAL).any()
+        catalogue = at.catalogue
+        nothing = not wishes and not (catalogue.active & (catalogue.dna_kinds == DnaKind.REAL)).any()
         return GenerationPlan(
             epoch=at.epoch,
             basis="heuristic" if at.found.forecast is None else "forecast",
@@ -218,18 +231,14 @@ class Planning:
         )
 
     def _wishes(self, at: Situated, picks: Sequence[Pick], medoids: dict[int, Medoid]) -> list[Wish]:
-        """The picks as wishes; one whose looks would be those of something else is left out and counted."""
+        """The picks as wishes; one whose looks would be those of something else is left out."""
         looks = Looks(self._settings.order_distance, [looks_in(at.catalogue), looks_of(at.ordered)])
         wishes = []
         for place, pick in enumerate(picks):
-            medoid = medoids.get(pick.artwork_row)
-            dna = None
-            if medoid is not None:
-                dna = new_dna(medoid, looks, (at.epoch, place), self._settings.order_jitter)
-            if medoid is None or dna is None:
-                telemetry.WISHES.labels("refused").inc()
-                continue
-            wishes.append(self._wish(at, pick, medoid, dna))
+            medoid = medoids[pick.artwork_row]
+            dna = new_dna(medoid, looks, (at.epoch, place), self._settings.order_jitter)
+            if dna is not None:
+                wishes.append(self._wish(at, pick, medoid, dna))
         return wishes
 
     def _wish(self, at: Situated, pick: Pick, medoid: Medoid, dna: Floats) -> Wish:
