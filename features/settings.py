@@ -98,6 +98,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # Providers of generation
     dispatcher: Literal["local", "host-jobs", "webhook"] = "local"  # who makes what is ordered
     deliveries: Count = 4  # at once, of each provider
+    painted_pixels: Annotated[int, msgspec.Meta(ge=64, le=4096)] = 1280  # longer side of what is painted here
     webhook_url: str = ""  # where the provider "webhook" takes orders
     webhook_token: str = ""  # sent to it as bearer
     webhook_seconds: Positive = 60.0  # how long it may take to answer: until the image is there

@@ -49,7 +49,7 @@ class Budget:
     def __init__(self, settings: Settings) -> None:
         self._day_dollars = settings.budget_day_dollars
         self._alert = settings.budget_alert
-        self._limits = _limits(settings)
+        self._limits = limits_of(settings)
 
     async def spend(self, connection: psycopg.AsyncConnection, dollars: float) -> bool:
         """Take one image's dollars, in the caller's transaction; False where hour, day or switch forbid it."""
@@ -95,7 +95,7 @@ def switch(connection: psycopg.Connection, actor: str, *, stopped: bool) -> bool
     return changed
 
 
-def _limits(settings: Settings) -> dict[str, Any]:
+def limits_of(settings: Settings) -> dict[str, Any]:
     """The limits as the statements take them. Raises BadSettingError and BudgetTooSmallError."""
     try:
         ZoneInfo(settings.budget_zone)

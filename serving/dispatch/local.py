@@ -56,6 +56,7 @@ class LocalDispatcher:
         self._ledger = ledger
         self._folder = settings.artworks_path
         self._deliveries = settings.deliveries
+        self._pixels = settings.painted_pixels
         self._intake = Intake(pool, host)
 
     async def room(self) -> int:
@@ -69,11 +70,17 @@ class LocalDispatcher:
         near = await self._intake.near(order.wish.near)
         for number in range(TRIES):
             dna = varied(order.wish.dna, order.order_id.int, number)
-            painting = await asyncio.to_thread(make_painting, dna, *SIZES[near.orientation])
+            painting = await asyncio.to_thread(make_painting, dna, *self._size(near))
             artwork_id = await self._take_in(order, painting, dna, near)
             if artwork_id is not None:
                 return artwork_id
         raise GenerationFailedError(order_id=order.order_id, reason=f"{TRIES} pictures were like earlier ones")
+
+    def _size(self, near: Near) -> tuple[int, int]:
+        """Width and height."""
+        width, height = SIZES[near.orientation]
+        share = self._pixels / max(width, height)
+        return round(width * share), round(height * share)
 
     async def _take_in(self, order: Order, painting: Painting, dna: Floats, near: Near) -> str | None:
         """File, hash and row; the file first, so that no row is ever without one. None when it is like another."""

@@ -39,7 +39,7 @@ PACE = {
     "VERNISSAGE_LEAD_P50_SECONDS": "4",
     "VERNISSAGE_LEAD_P95_SECONDS": "12",
     "VERNISSAGE_LEADER_SECONDS": "5",
-    "VERNISSAGE_DELIVERIES": "2",
+    "VERNISSAGE_PAINTED_PIXELS": "480",  # since time runs so fast
     "VERNISSAGE_FLOOR_ARTWORKS": "10",
     "VERNISSAGE_BUDGET_HOUR_IMAGES": "200",
     "VERNISSAGE_BUDGET_HOUR_DOLLARS": str(HOUR_DOLLARS),
@@ -150,8 +150,9 @@ def _run(
 def _of_orders(connection: psycopg.Connection, mended_at: float) -> dict[str, Any]:
     """What became of the orders, what they cost, and how the breaker did."""
     rows = connection.execute(
-        "SELECT v.state, extract(epoch FROM v.at - o.ordered_at)::float8, v.detail ? 'refunded', o.cost::float8 FROM vernissage.orders AS o CROSS JOIN LATERAL (SELECT *"
-        " FROM vernissage.order_versions AS n WHERE n.order_id = o.order_id ORDER BY n.version DESC LIMIT 1) AS v"
+        "SELECT v.state, extract(epoch FROM v.at - o.ordered_at)::float8, v.detail ? 'refunded', o.cost::float8"
+        " FROM vernissage.orders AS o CROSS JOIN LATERAL (SELECT * FROM vernissage.order_versions AS n"
+        " WHERE n.order_id = o.order_id ORDER BY n.version DESC LIMIT 1) AS v"
     ).fetchall()
     seconds = sorted(row[1] for row in rows if row[0] == "delivered")
     day = connection.execute("SELECT day_dollars::float8 FROM vernissage.budget").fetchone()

@@ -23,7 +23,7 @@ from serving.dispatch.run import Deliveries
 from serving.orders import Order, State
 from tests.generation import Parts, Scripted, parts_of, wish
 
-ROOMY = {"budget_hour_images": 1_000, "budget_hour_dollars": 100.0, "budget_day_dollars": 100.0}
+ROOMY = {"budget_hour_images": 1_000, "budget_hour_dollars": 100.0, "budget_day_dollars": 100.0, "painted_pixels": 320}
 WAIT_SECONDS = 60.0
 
 
@@ -177,13 +177,13 @@ class TestPainting:
         ).fetchone()
         assert row is not None
         url, dna, *rest = row
-        expected = ["portrait", 800, 1280, ["cubism"], ["cubism", "jazz"], f"job_{order.order_id}", False]
+        expected = ["portrait", 200, 320, ["cubism"], ["cubism", "jazz"], f"job_{order.order_id}", False]
         assert rest == [*expected, order.wish.prompt]
         assert np.allclose(json.loads(dna), order.wish.dna, atol=1e-6)
         path = settings.artworks_path / Path(url).name
         assert url == f"/artworks/{order.order_id}.webp"
         with Image.open(path) as picture:
-            assert picture.size == (800, 1280)
+            assert picture.size == (200, 320)
 
     def test_no_picture_is_there_twice(self, settings: Settings, connection: psycopg.Connection) -> None:
         """The same wish twice gives two pictures, as far from each other as they must be."""

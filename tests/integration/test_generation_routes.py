@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -29,7 +30,9 @@ WAIT_SECONDS = 60.0
 @pytest.fixture
 def settings(service: Service) -> Settings:
     """The settings of the module's service, as the loop beside it would have them."""
-    return Settings(database_url=service.database_url, home=str(service.home), budget_hour_images=1_000)
+    return Settings(
+        database_url=service.database_url, home=str(service.home), budget_hour_images=1_000, painted_pixels=320
+    )
 
 
 def run(settings: Settings, script: Callable[[Parts], Coroutine[Any, Any, Any]]) -> Any:
@@ -151,6 +154,17 @@ def test_the_budget_tells_what_is_left_and_whether_it_is_stopped(
     stopped = service.client.get("/v1/generation/budget").raise_for_status().json()
     switch(host.connection, "eve", stopped=False)
     assert (stopped["stopped"], stopped["stopped_by"]) == (True, "eve")
+
+
+def test_the_metrics_tell_of_orders_and_budget(service: Service, settings: Settings) -> None:
+    """As of a moment ago."""
+    place(settings)
+    end = time.monotonic() + WAIT_SECONDS
+    while not (found := service.metrics()).get('vernissage_orders{state="planned"}'):
+        assert time.monotonic() < end, found
+        time.sleep(0.1)
+    assert 0 < found["vernissage_generation_day_share"] < 1
+    assert found["vernissage_generation_stopped"] == found["vernissage_planner_live"] == 0
 
 
 class TestPictures:

@@ -15,6 +15,7 @@ import pytest
 from features.errors import BadSettingError, BudgetTooSmallError
 from features.settings import Settings
 from serving.budget import Budget, switch
+from serving.erasure import erase_departed
 from serving.leadership import Leadership
 from serving.orders import Placed, State
 from tests.generation import Parts, parts_of, wish
@@ -168,6 +169,17 @@ class TestStates:
             with pytest.raises(psycopg.errors.RaiseException):
                 connection.execute(forbidden)
         connection.execute("UPDATE vernissage.orders SET user_ids = '{bob}'")
+
+    def test_a_user_who_is_erased_leaves_the_orders(self, settings: Settings, connection: psycopg.Connection) -> None:
+        """And the others stay, and so do the orders."""
+        connection.execute("INSERT INTO vernissage.hosted_users VALUES ('ada')")  # whom the host no longer holds
+
+        async def script(parts: Parts) -> list[tuple[str, ...]]:
+            await parts.ledger.place(1, [wish(0), wish(1, user_ids=("ada",)), wish(2, user_ids=("bob",))], "local")
+            await erase_departed(parts.pool)
+            return sorted(order.wish.user_ids for order in await parts.ledger.orders())
+
+        assert run(settings, script) == [(), ("bob",), ("bob",)]
 
 
 class TestBudget:

@@ -21,7 +21,7 @@ BRISK = {
     "VERNISSAGE_PLANNING_SECONDS": "3",
     "VERNISSAGE_LEADER_SECONDS": "3",
     "VERNISSAGE_FLOOR_BATCH": "2",
-    "VERNISSAGE_DELIVERIES": "2",
+    "VERNISSAGE_PAINTED_PIXELS": "640",  # long enough to be killed in the middle
 }
 
 
@@ -45,6 +45,11 @@ def wait_for(what: str, found: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
+def generator(service: Service) -> str:
+    """What health says of it."""
+    return str(service.stranger.get("/v1/health").json()["generator"]["state"])
+
+
 def command(service: Service, *words: str) -> str:
     """What `vernissage` prints."""
     environment = os.environ | {"VERNISSAGE_DATABASE_URL": service.database_url, "VERNISSAGE_HOME": str(service.home)}
@@ -64,6 +69,7 @@ def test_a_killed_leader_is_replaced_and_no_epoch_is_ordered_twice(
     with Loop(url, home, tmp_path / "one", BRISK) as one, Loop(url, home, tmp_path / "two", BRISK) as two:
         wait_for("somebody leads", lambda: one.leads or two.leads)
         leader, other = (one, two) if one.leads else (two, one)
+        wait_for("health tells", lambda: generator(thirsty) == "ok")
         wait_for("something is being painted", lambda: count("running") > 0)
         leader.kill()
         assert not other.leads
@@ -75,6 +81,7 @@ def test_a_killed_leader_is_replaced_and_no_epoch_is_ordered_twice(
             "SELECT count(*) FROM vernissage.order_versions WHERE state = 'delivered' AND order_id = ANY(%s::uuid[])"
         )
         wait_for("what was begun is delivered", lambda: own_host.count(delivered, ids) == len(ids))
+    wait_for("health tells that nobody leads", lambda: generator(thirsty) == "absent")
     assert other.said("leads")[0]["fence"] > leader.said("leads")[0]["fence"]
     epochs = [line["epoch"] for loop in (one, two) for line in loop.said("planned")]
     assert len(epochs) == len(set(epochs))

@@ -74,19 +74,20 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook, "PAUSE_SECONDS", 0.01)
 
 
-def deliver(settings: Settings, url: str, count: int = 1, **changed: Any) -> tuple[list[Order], float]:
+def deliver(settings: Settings, url: str, count: int = 1, epoch: int = 1, **changed: Any) -> tuple[list[Order], float]:
     """The orders after one round of deliveries, and what the day has spent."""
     settings = msgspec.structs.replace(settings, webhook_url=url, webhook_token="open sesame", **changed)  # noqa: S106 - a test's
 
     async def script() -> tuple[list[Order], float]:
         async with parts_of(settings) as parts:
-            await parts.ledger.place(1, [wish(number) for number in range(count)], "webhook")
+            await parts.ledger.place(epoch, [wish(number) for number in range(count)], "webhook")
             dispatcher = WebhookDispatcher(parts.pool, parts.host, parts.ledger, parts.settings)
             deliveries = Deliveries(parts.ledger, parts.breakers, {"webhook": dispatcher}, parts.settings)
             for _ in range(count):
                 await deliveries.step()
                 await deliveries.wait()
-            orders = sorted(await parts.ledger.orders(), key=lambda order: order.place)
+            orders = [order for order in await parts.ledger.orders() if order.epoch == epoch]
+            orders.sort(key=lambda order: order.place)
             return orders, (await parts.budget.look(parts.pool)).day_spent
 
     return asyncio.run(script())
@@ -115,38 +116,34 @@ def test_a_service_in_trouble_is_asked_again_with_the_same_key(settings: Setting
     assert [key for key, _, _ in provider.asked] == [str(order.order_id)] * 3
 
 
-@pytest.mark.parametrize(
-    ("answer", "asked", "spent", "reason"),
-    [
-        ((500, {}), 3, 0.0, "answers 500"),
-        ((400, {}), 1, 0.0, "answers 400"),
-        ((302, {}), 1, 0.0, "answers 302"),
-        ((200, "no JSON"), 1, 0.02, "of another form"),
-        ((200, {"image_url": "ftp://x/1.webp"}), 1, 0.02, "image_url"),
-        ((200, {"image_url": "/x.webp", "width": 0}), 1, 0.02, "width"),
-        ((200, {"image_url": "/Placeholder.webp"}), 1, 0.02, "placeholder"),
-        ((200, {"image_url": "/" + "x" * 70_000}), 1, 0.02, "bytes"),
-        ((200, {"image_url": "/taken.webp"}), 1, 0.02, "another artwork's"),
-    ],
-)
-def test_what_cannot_be_used_fails_the_order_and_says_why(  # noqa: PLR0917 - a case's figures
-    settings: Settings,
-    provider: Provider,
-    connection: psycopg.Connection,
-    answer: Answer,
-    asked: int,
-    spent: float,
-    reason: str,
+UNUSABLE = [  # answer, how often it is asked for, what it costs, what the reason names
+    ((500, {}), 3, 0.0, "answers 500"),
+    ((400, {}), 1, 0.0, "answers 400"),
+    ((302, {}), 1, 0.0, "answers 302"),
+    ((200, "no JSON"), 1, 0.02, "of another form"),
+    ((200, {"image_url": "ftp://x/1.webp"}), 1, 0.02, "image_url"),
+    ((200, {"image_url": "/x.webp", "width": 0}), 1, 0.02, "width"),
+    ((200, {"image_url": "/Placeholder.webp"}), 1, 0.02, "placeholder"),
+    ((200, {"image_url": "/" + "x" * 70_000}), 1, 0.02, "bytes"),
+    ((200, {"image_url": "/taken.webp"}), 1, 0.02, "another artwork's"),
+]
+
+
+def test_what_cannot_be_used_fails_the_order_and_says_why(
+    settings: Settings, provider: Provider, connection: psycopg.Connection
 ) -> None:
     """Dollars come back only where nothing can have been made."""
     connection.execute(
         "INSERT INTO public.art_sessions (id, session_id, image_url, prompt) VALUES ('a-1', 's', '/taken.webp', 'p')"
     )
-    provider.answers = [answer]
-    (order,), found = deliver(settings, provider.url)
-    assert (order.state, len(provider.asked)) == (State.FAILED, asked)
-    assert reason in order.detail["reason"]
-    assert found == pytest.approx(spent)
+    before = 0.0
+    for epoch, (answer, asked, cost, reason) in enumerate(UNUSABLE, 2):
+        provider.answers, provider.asked = [answer], []
+        (order,), spent = deliver(settings, provider.url, epoch=epoch, breaker_failures=99, breaker_least=99)
+        assert (order.state, len(provider.asked)) == (State.FAILED, asked), reason
+        assert reason in order.detail["reason"]
+        assert spent - before == pytest.approx(cost)
+        before = spent
     assert connection.execute("SELECT count(*) FROM public.art_sessions").fetchone() == (1,)
 
 
