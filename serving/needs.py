@@ -20,8 +20,8 @@ from serving.foresight import Why, foresee
 from serving.live import View
 from serving.need import LeadTime, Need, Stock, expected_lead, heuristic_need, need_of
 from serving.orders import InFlight, Ledger
-from serving.situation import People, Situation, Taste
-from serving.stock import Shelf, shelf_of
+from serving.situation import People, Situation
+from serving.stock import Shelf, score_shelf, shelf_of, unclear
 
 MADE = 2_000  # latest deliveries that count as relevant to those they were made for
 TIMED = 200  # latest deliveries that the lead time is told from
@@ -39,7 +39,6 @@ class Assessed:
     forecast: Forecast | None
     why: Why  # a forecast was used or not
     lead: LeadTime
-    tastes: list[Taste] | None  # None: there was no model to score with
 
 
 class Needs:
@@ -58,15 +57,24 @@ class Needs:
         ``flying``: the orders in flight, where the caller has read them already.
         """
         people = await self.situation.people(user_ids)
-        tastes = None if view.model is None else await self.situation.tastes(user_ids)
         flying = await self.ledger.in_flight() if flying is None else flying
         lead = await self.lead()
-        made = {} if view.model is None else await self._made_for()
-        shelf = await asyncio.to_thread(shelf_of, view, people, tastes, made)
+        shelf = await self._shelf(view, people)
         forecast, why = foresee(view, self._settings)
         stock = _stock(people, shelf, flying)
         need = await asyncio.to_thread(self._need, forecast, people, stock, lead)
-        return Assessed(people, shelf, stock, need, forecast, why, lead, tastes)
+        return Assessed(people, shelf, stock, need, forecast, why, lead)
+
+    async def _shelf(self, view: View, people: People) -> Shelf:
+        """What each has left; only those who may have little are scored."""
+        shelf = await asyncio.to_thread(shelf_of, view, people)
+        rows = unclear(view, shelf)
+        if not len(rows):
+            return shelf
+        some = people.take(rows)
+        tastes, made = await self.situation.tastes(some.user_ids), await self._made_for()
+        scored = await asyncio.to_thread(score_shelf, view, some, tastes, made)
+        return shelf.with_rows(rows, scored)
 
     async def lead(self) -> LeadTime:
         """From order to artwork: as the latest deliveries took, once there are enough, else as the settings say.

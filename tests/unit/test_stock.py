@@ -12,7 +12,7 @@ from serving import stock
 from serving.demand import new_users
 from serving.live import View
 from serving.situation import NO_TASTE, People, Taste
-from serving.stock import shelf_of
+from serving.stock import Shelf, score_shelf, shelf_of, unclear
 from tests.given import SIDE, checkerboard, given_likes, model_of
 from training import nmf
 
@@ -28,45 +28,64 @@ def person(seen: list[int], styles: list[str] | None = None) -> People:
     return People(["ada"], new_users(1, 60.0), [np.array(seen, dtype=np.int32)], [styles or []], [None], [None])
 
 
+def shelf(view: View, people: People, tastes: list[Taste], made: dict[str, list[int]] | None = None) -> Shelf:
+    """As the model scores it."""
+    return score_shelf(view, people, tastes, made)
+
+
 def test_without_a_model_or_a_taste_everything_unseen_is_relevant() -> None:
     """And coverage is the same twice."""
-    for view, tastes in ((View(POOL, None), None), (View(POOL, MODEL), [NO_TASTE])):
-        found = shelf_of(view, person(EVEN[:2]), tastes)
-        assert (found.eligible[0], found.seen[0]) == (SIDE, 2)
-        if tastes is None:
-            assert found.unseen[0] == SIDE - 2
-            assert found.coverage[0] == found.coverage_relevant[0]
+    bare = shelf_of(View(POOL, None), person(EVEN[:2]))
+    assert (bare.eligible[0], bare.seen[0], bare.unseen[0]) == (SIDE, 2, SIDE - 2)
+    assert bare.coverage[0] == bare.coverage_relevant[0]
+    assert not len(unclear(View(POOL, None), bare))
+    told = shelf(View(POOL, MODEL), person(EVEN[:2]), [NO_TASTE])
+    assert (told.eligible[0], told.seen[0]) == (SIDE, 2)
+
+
+@pytest.mark.parametrize("plenty", [1, 4, 5])
+def test_who_has_seen_far_less_than_half_is_not_scored_and_has_at_least_what_is_told(
+    monkeypatch: pytest.MonkeyPatch, plenty: int
+) -> None:
+    """Half of twelve, less the two that were seen: four for certain, and the model finds no fewer."""
+    monkeypatch.setattr(stock, "PLENTY", plenty)
+    view, people = View(POOL, MODEL), person(EVEN[:2])
+    least = shelf_of(view, people)
+    assert least.unseen[0] == SIDE // 2 - 2
+    assert len(unclear(view, least)) == (plenty > 4)
+    assert shelf(view, people, [LIKES_EVEN]).unseen[0] >= least.unseen[0]
+    assert shelf_of(view, person(list(range(SIDE)))).unseen[0] == 0
 
 
 def test_only_what_the_model_ranks_above_the_users_median_is_relevant() -> None:
     """Who likes even ones and has seen them all has nothing relevant left, though half of the pool is unseen."""
-    found = shelf_of(View(POOL, MODEL), person(EVEN), [LIKES_EVEN])
+    found = shelf(View(POOL, MODEL), person(EVEN), [LIKES_EVEN])
     assert found.unseen[0] < len(ODD) / 2
     assert found.coverage[0] == 0.5
     assert found.coverage_relevant[0] > 0.5
-    assert shelf_of(View(POOL, MODEL), person([]), [LIKES_EVEN]).unseen[0] >= len(EVEN)
+    assert shelf(View(POOL, MODEL), person([]), [LIKES_EVEN]).unseen[0] >= len(EVEN)
 
 
 def test_a_chosen_style_and_what_was_made_for_the_user_are_always_relevant() -> None:
     """Whatever the model says of them."""
     view = View(POOL, MODEL)
-    bare = shelf_of(view, person(EVEN), [LIKES_EVEN]).unseen[0]
-    assert shelf_of(view, person(EVEN, ["Cubism"]), [LIKES_EVEN]).unseen[0] == bare + 1
-    made = shelf_of(view, person(EVEN), [LIKES_EVEN], {"ada": ODD[:3], "bob": ODD})
+    bare = shelf(view, person(EVEN), [LIKES_EVEN]).unseen[0]
+    assert shelf(view, person(EVEN, ["Cubism"]), [LIKES_EVEN]).unseen[0] == bare + 1
+    made = shelf(view, person(EVEN), [LIKES_EVEN], {"ada": ODD[:3], "bob": ODD})
     assert made.unseen[0] == max(bare, 3)
 
 
 def test_in_a_large_pool_a_sample_tells_the_share(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many as the whole would, when the sample is fair."""
-    whole = shelf_of(View(POOL, MODEL), person([]), [LIKES_EVEN]).unseen[0]
+    whole = shelf(View(POOL, MODEL), person([]), [LIKES_EVEN]).unseen[0]
     monkeypatch.setattr(stock, "MOST_SCORED", 4)
-    assert abs(int(shelf_of(View(POOL, MODEL), person([]), [LIKES_EVEN]).unseen[0]) - int(whole)) <= SIDE / 3
+    assert abs(int(shelf(View(POOL, MODEL), person([]), [LIKES_EVEN]).unseen[0]) - int(whole)) <= SIDE / 3
 
 
 def test_an_empty_pool_has_no_coverage() -> None:
     """Not a number, which the answers tell as null."""
     nothing = dataclasses.replace(POOL, active=np.zeros(SIDE, dtype=bool))
-    found = shelf_of(View(nothing, None), person([]), None)
+    found = shelf_of(View(nothing, None), person([]))
     assert np.isnan(found.coverage[0])
     assert np.isnan(found.coverage_relevant[0])
     assert found.unseen[0] == 0
