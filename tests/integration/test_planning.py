@@ -257,10 +257,8 @@ class TestForecast:
         assert result.exit_code == 0, result.output
         return ready
 
-    def test_need_rests_on_it_while_it_is_fresh(
-        self, published: Settings, start: Start, own_host: Host, world: World
-    ) -> None:
-        """Basis, plan and reason change with it; one that is too old is not believed."""
+    def test_need_and_plans_rest_on_it(self, published: Settings, start: Start, own_host: Host, world: World) -> None:
+        """Users who came before have a posterior, others the prior; the plan orders by it and says so."""
         fresh = start(environment={"VERNISSAGE_HOME": published.home})
         _wait_for_model(fresh)
         model = fresh.client.get("/v1/models/live").json()
@@ -282,11 +280,7 @@ class TestForecast:
         planned = plan(fresh)
         assert planned["basis"] == "forecast"
         assert {user_id for image in planned["images"] for user_id in image["user_ids"]} == {known, "new"}
-        old = start(environment={"VERNISSAGE_HOME": published.home, "VERNISSAGE_FORECAST_MAX_HOURS": "0.000001"})
-        _wait_for_model(old)
-        answer = old.client.post("/v1/need", json={"user_ids": [known]}).raise_for_status().json()
-        assert (answer["forecast"], answer["users"][0]["basis"]) == ("stale", "heuristic")
-        assert old.metrics()['vernissage_forecasts_total{basis="heuristic",why="stale"}'] == 1
+        assert fresh.metrics()['vernissage_forecasts_total{basis="forecast",why="used"}'] == 2
 
 
 def _wait_for_model(service: Service) -> None:
