@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,9 +20,10 @@ from serving.foresight import Why, foresee
 from serving.live import View
 from serving.need import LeadTime, Need, Stock, expected_lead, heuristic_need, need_of
 from serving.orders import InFlight, Ledger
-from serving.situation import People, Situation, Taste
-from serving.stock import Shelf, shelf_of
+from serving.situation import People, Situation
+from serving.stock import Shelf, score_shelf, shelf_of, unclear
 
+MADE = 2_000  # latest deliveries that count as relevant to those they were made for
 TIMED = 200  # latest deliveries that the lead time is told from
 LEAST_TIMED = 20  # with fewer the settings tell it
 
@@ -38,7 +39,6 @@ class Assessed:
     forecast: Forecast | None
     why: Why  # a forecast was used or not
     lead: LeadTime
-    tastes: list[Taste] | None  # None: there was no model to score with
 
 
 class Needs:
@@ -57,14 +57,24 @@ class Needs:
         ``flying``: the orders in flight, where the caller has read them already.
         """
         people = await self.situation.people(user_ids)
-        tastes = None if view.model is None else await self.situation.tastes(user_ids)
         flying = await self.ledger.in_flight() if flying is None else flying
         lead = await self.lead()
-        shelf = await asyncio.to_thread(shelf_of, view, people, tastes)
+        shelf = await self._shelf(view, people)
         forecast, why = foresee(view, self._settings)
         stock = _stock(people, shelf, flying)
         need = await asyncio.to_thread(self._need, forecast, people, stock, lead)
-        return Assessed(people, shelf, stock, need, forecast, why, lead, tastes)
+        return Assessed(people, shelf, stock, need, forecast, why, lead)
+
+    async def _shelf(self, view: View, people: People) -> Shelf:
+        """What each has left; only those who may have little are scored."""
+        shelf = await asyncio.to_thread(shelf_of, view, people)
+        rows = unclear(view, shelf)
+        if not len(rows):
+            return shelf
+        some = people.take(rows)
+        tastes, made = await self.situation.tastes(some.user_ids), await self._made_for()
+        scored = await asyncio.to_thread(score_shelf, view, some, tastes, made)
+        return shelf.with_rows(rows, scored)
 
     async def lead(self) -> LeadTime:
         """From order to artwork: as the latest deliveries took, once there are enough, else as the settings say.
@@ -78,6 +88,16 @@ class Needs:
             return expected_lead(self._settings, share)
         p50 = max(row[1], 1.0)
         return LeadTime(p50, max(row[2], p50), share, self._settings.outage_seconds)
+
+    async def _made_for(self) -> dict[str, list[int]]:
+        """The keys of the latest artworks that were made for each user."""
+        async with transaction(self._pool) as connection:
+            rows = await (await connection.execute(query("made_for"), {"orders": MADE})).fetchall()
+        found: dict[str, list[int]] = defaultdict(list)
+        for user_ids, key in rows:
+            for user_id in user_ids:
+                found[user_id].append(key)
+        return found
 
     def _need(self, forecast: Forecast | None, people: People, stock: Stock, lead: LeadTime) -> Need:
         if forecast is None:

@@ -144,7 +144,7 @@ class Planning:
         """The users who are planned for, and what is there for them."""
         user_ids, _ = await self._needs.situation.active(self._settings.planned_users)
         found = await self._needs.assess(view, user_ids)
-        tastes = await self._needs.situation.tastes(user_ids) if found.tastes is None else found.tastes
+        tastes = await self._needs.situation.tastes(user_ids)
         archive = await Archive.read(self._pool, self._host, reuse=self._settings.reuse_archived)
         async with transaction(self._pool) as connection:
             rows = await (await connection.execute(query("ordered_looks"), {"orders": RECENT_ORDERS})).fetchall()

@@ -21,7 +21,7 @@ from features.host import USER_COLUMNS, Host
 from features.settings import Settings
 from features.visits import PAUSE, find_visits, session_counts
 from features.weights import KINDS, typical_dwell, weigh
-from serving.demand import Numbers, Users
+from serving.demand import Counts, Numbers, Users
 
 DISPLAYS = 500  # latest ones of each user that habits are read from
 BLOCK = 2_000  # users in one statement
@@ -39,6 +39,18 @@ class People:
     styles: list[list[str]]  # chosen in general
     orientations: list[str | None]
     plans: list[str | None]  # of subscription
+
+    def take(self, rows: Counts) -> People:
+        """The users of these rows."""
+        chosen = rows.tolist()
+        return People(
+            user_ids=[self.user_ids[row] for row in chosen],
+            users=self.users.take(rows),
+            seen=[self.seen[row] for row in chosen],
+            styles=[self.styles[row] for row in chosen],
+            orientations=[self.orientations[row] for row in chosen],
+            plans=[self.plans[row] for row in chosen],
+        )
 
 
 @dataclass(frozen=True)

@@ -1117,6 +1117,14 @@ FROM (SELECT date_part('epoch', v.at - o.ordered_at) AS seconds
       FROM vernissage.order_versions AS v JOIN vernissage.orders AS o USING (order_id)
       WHERE v.state = 'delivered' ORDER BY v.at DESC LIMIT %(orders)s) AS d;
 
+-- What was lately made for whom: it is relevant to them, whatever a model that has never met it says.
+-- name: made_for
+SELECT o.user_ids, k.artwork_key
+FROM (SELECT v.order_id, v.detail ->> 'artwork_id' AS artwork_id FROM vernissage.order_versions AS v
+      WHERE v.state = 'delivered' ORDER BY v.at DESC LIMIT %(orders)s) AS v
+JOIN vernissage.orders AS o USING (order_id)
+CROSS JOIN LATERAL (SELECT n.artwork_key FROM vernissage.artwork_keys AS n WHERE n.artwork_id = v.artwork_id LIMIT 1) AS k;
+
 -- The looks of the latest orders, so that no two are the same picture.
 -- name: ordered_looks
 SELECT o.dna FROM vernissage.orders AS o ORDER BY o.epoch DESC, o.place DESC LIMIT %(orders)s;

@@ -1,6 +1,9 @@
 """How fast need is scored and a plan is made: seconds on one core, and as ratios to sorting and to copying memory.
 
 python tests/evidence/need_speed.py [--repeats N]
+
+Then the same through the front door: the need of 10,000 users, and a plan, asked of the real service on a database in
+which each of them has seen 60 artworks of 5,000; no model is live, so everything unseen counts as relevant.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,17 +21,35 @@ from rich.console import Console
 from rich.table import Table
 from scipy.sparse import csr_matrix, random_array
 
+from features.database import connect
 from features.settings import Settings
 from serving.demand import DAY, Users, prior_forecast
 from serving.need import LeadTime, Stock, need_of, short
 from serving.planner import Prices, Wanted, levels_of, plan
-from tests.stage import conclude
+from tests.service import Service
+from tests.stage import conclude, stage
 
 SIZES = (10_000, 100_000)
 WINDOWS = {"2_minutes": 120.0, "25_hours": 25 * 3_600.0, "30_days": 30 * DAY}
 IMAGES, MEDOIDS, REACH = 200, 1_000, 0.02  # of the plan: a medoid is relevant to that share of the users
 MOST_MS = 10.0  # 10,000 users, either short window
 MOST_PLAN_SECONDS = 2.0
+MOST_SERVED_SECONDS = 5.0  # POST /v1/need for 10,000 users
+FILL = (
+    """INSERT INTO public.art_sessions (id, session_id, user_id, image_url, prompt, created_at)
+       SELECT 'artwork-' || n, 's', 'system', '/' || n, 'artwork ' || n, timestamp '2025-01-01' + n * interval '1 hour'
+       FROM generate_series(1, 5000) AS n""",
+    "INSERT INTO vernissage.artwork_keys (artwork_id) SELECT id FROM public.art_sessions",
+    """INSERT INTO vernissage.seen (user_id, artwork_key, seen_at)
+       SELECT 'user-' || u, 1 + (u * 7919 + n * 31) %% 5000,
+              now() - (n / 12) * interval '1 day' - n * interval '1 minute'
+       FROM generate_series(1, %(users)s) AS u, generate_series(1, 60) AS n""",
+    """INSERT INTO vernissage.events (event_key, user_id, artwork_key, kind, at)
+       SELECT gen_random_uuid(), user_id, artwork_key, 'displayed', seen_at FROM vernissage.seen""",
+    """INSERT INTO vernissage.sessions (user_id, session_id, expires_at, shown)
+       SELECT 'user-' || u, 'tab', now() + interval '1 hour', 12 FROM generate_series(1, %(users)s) AS u""",
+    "VACUUM ANALYZE",
+)
 COPIED = 64 * 2**20  # bytes
 console = Console()
 
@@ -37,6 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=7)
     repeats = parser.parse_args().repeats
+    served = _served_times(SIZES[0])
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     settings = Settings()
     forecast = prior_forecast(settings)
@@ -58,10 +81,13 @@ def main() -> None:
     times |= _plan_times(forecast, lead, settings)
     figures |= {f"{name}_ms": round(value, 3) for name, value in times.items()}
     figures |= {f"{name}_over_sort": round(value / sort_ms, 1) for name, value in times.items()}
-    _show(times, sort_ms)
+    figures |= served
+    _show(times | {name.removesuffix("_ms"): value for name, value in served.items()}, sort_ms)
     fast = all(times[f"{name}_{SIZES[0]}"] <= MOST_MS for name in ("2_minutes", "25_hours", "need"))
     figures["asked"] = f"10,000 users in {MOST_MS} ms, {IMAGES} images for 10,000 users in {MOST_PLAN_SECONDS} s"
-    conclude("need-speed", figures, met=fast and times["levels_and_plan"] <= 1_000 * MOST_PLAN_SECONDS)
+    figures["asked"] += f"; {SIZES[0]:,} users through the service in {MOST_SERVED_SECONDS} s"
+    quick = served["served_need_10000_ms"] <= 1_000 * MOST_SERVED_SECONDS
+    conclude("need-speed", figures, met=fast and quick and times["levels_and_plan"] <= 1_000 * MOST_PLAN_SECONDS)
 
 
 def _people(count: int, *, at_risk: bool = False) -> tuple[Users, Stock]:
@@ -79,6 +105,20 @@ def _people(count: int, *, at_risk: bool = False) -> tuple[Users, Stock]:
     )
     nothing = np.zeros(count, dtype=np.int64)
     return users, Stock(rng.integers(0, 2 if at_risk else 30, count), nothing, nothing)
+
+
+def _served_times(users: int) -> dict[str, float]:
+    """Milliseconds of a call for the need of all these users, the median of three, and of the first plan."""
+    asked = {"user_ids": [f"user-{number}" for number in range(1, users + 1)]}
+    with stage() as settings, connect(settings.database_url, autocommit=True) as connection:
+        for text in FILL:
+            connection.execute(text, {"users": users} if "%(users)s" in text else None)
+        with Service(settings.database_url, Path(settings.home)) as service:
+            need = _median(lambda: service.client.post("/v1/need", json=asked).raise_for_status(), 3)
+            started = time.perf_counter()
+            service.client.post("/v1/generation/plans", json={}).raise_for_status()
+            plan_ms = 1_000 * (time.perf_counter() - started)
+    return {f"served_need_{users}_ms": round(need, 1), "served_plan_ms": round(plan_ms, 1)}
 
 
 def _plan_times(forecast: Any, lead: LeadTime, settings: Settings) -> dict[str, float]:

@@ -42,6 +42,7 @@ METRICS = {
     *(f"{name}_at_20" for name in (*FIGURES, "coverage", "novelty")),
     *(f"{name}_at_20_error" for name in WITH_ERROR),
     "auc_shown", "calibration_error", "repeat_rate", "users_judged", "users_judged_cold", "training_seconds",
+    "forecast_ece", "forecast_brier",
 }  # fmt: skip
 
 

@@ -214,3 +214,13 @@ def test_probes_say_nothing_of_users() -> None:
     other = make_probes(Bundle(manifest(), {**arrays(), "factors": arrays()["factors"] + 1}, ""))
     for name in ("probe_rows", "probe_weights", "probe_candidates"):
         np.testing.assert_array_equal(again[name], other[name])
+
+
+def test_a_blend_of_content_alone_has_nothing_to_probe(tmp_path: Path) -> None:
+    """It cannot score who has liked nothing, and need not."""
+    part = bundles.Part(name="taste", kind="content", fold_in="none")
+    blend = manifest(kind="blend", model="blend", fold_in="none", parts=(part,))
+    known = {name: arrays()[name] for name in ("artwork_ids", "prior")}
+    bundle = bundles.save(tmp_path, blend, known)
+    assert make_probes(bundle) == {}
+    check_probes(bundle, tmp_path)
