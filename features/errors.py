@@ -100,3 +100,15 @@ class ServiceFailedError(VernissageError):
 
 class NoEarlierVersionError(VernissageError):
     """There is no earlier version to roll back to: {reason}."""
+
+
+class BadExperimentError(VernissageError):
+    """The experiment is refused: {field}: {rule}."""
+
+
+class ExperimentConflictError(VernissageError):
+    """The experiment {name} cannot be changed so: {rule}."""
+
+
+class UnknownExperimentError(VernissageError):
+    """There is no experiment called {name!r}."""
