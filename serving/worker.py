@@ -16,6 +16,7 @@ from features.errors import DatabaseUnavailableError, SchemaMissingError, Vernis
 from features.host import Host, introspect
 from features.settings import Settings
 from serving import telemetry, tokens
+from serving.experiments.registry import Registry
 from serving.host_lists import HostLists
 from serving.host_monitor import HostMonitor
 from serving.host_sightings import HostSightings
@@ -46,6 +47,7 @@ class Parts:
     host_lists: HostLists
     host_sightings: HostSightings
     host_monitor: HostMonitor
+    registry: Registry
     secret: str  # the installation's own: pseudonyms in logs, signatures of tokens
 
 
@@ -149,6 +151,7 @@ class Worker:
             host_lists=HostLists(self.pool, host, recommender, self.settings),
             host_sightings=HostSightings(self.pool, impressions, self.settings),
             host_monitor=HostMonitor(self.pool, host),
+            registry=Registry(self.pool, self.settings),
             secret=row[0] if row else "",
         )
 

@@ -52,6 +52,13 @@ class Case:
 EVENT = {"event_id": "e-1", "user_id": "ada", "artwork_id": "a-1", "kind": "dwell", "session_id": "tab", "value": 3.5}
 CLAIM = {"user_id": "ada", "session_id": "tab", "lease_id": UUID, "artwork_id": "a-1", "claim_id": "c-1"}
 
+EXPERIMENT = {
+    "name": "more-variety", "version": 1, "hypothesis": "It keeps people longer", "owner": "ada", "unit": "user",
+    "layer": "lists", "slots": {"first": 0, "count": 100}, "design": "split", "primary_metric": "likes_per_display",
+    "smallest_effect": 0.1, "guardrails": ["fill_rate"],
+    "arms": [{"name": "control", "weight": 1, "policy": {}}, {"name": "varied", "policy": {"variety": 0.5}}],
+}  # fmt: skip
+
 ROUTES = {
     "next": Route("GET", "/v1/users/ada/next", {"limit": 3, "session_id": "tab", "styles": "cubism"}),
     "prefetch": Route("POST", "/v1/users/ada/prefetch", {}, {"session_id": "tab", "depth": 3}),
@@ -71,6 +78,14 @@ ROUTES = {
     "unset_favourite": Route("DELETE", "/v1/users/ada/favourites/a-1"),
     "coverage": Route("GET", "/v1/users/ada/coverage"),
     "live_model": Route("GET", "/v1/models/live"),
+    "assignments": Route("GET", "/v1/users/ada/assignments"),
+    "experiments": Route("GET", "/v1/experiments"),
+    "create_experiment": Route("POST", "/v1/experiments", {}, EXPERIMENT),
+    "experiment": Route("GET", "/v1/experiments/unheard-of"),
+    "start_experiment": Route("POST", "/v1/experiments/unheard-of/start", {}, {"slots": 5}),
+    "ramp_experiment": Route("POST", "/v1/experiments/unheard-of/ramp", {}, {"slots": 5}),
+    "stop_experiment": Route("POST", "/v1/experiments/unheard-of/stop", {}, {"reason": "enough"}),
+    "archive_experiment": Route("POST", "/v1/experiments/unheard-of/archive"),
 }
 
 _COUNTS = {
@@ -123,6 +138,20 @@ BAD: dict[str, dict[str, Any]] = {
     },
     "before": {"a word": "yesterday", "month 13": "2026-13-01T00:00:00Z", "empty": ""},
     "uuid": {"a word": "lease", "too short": UUID[:-1], "a number": 7, "empty": "", "in braces": f"{{{UUID}}}"},
+    "name": {
+        "too long": "x" * 64, "in capitals": "ADA", "with a space": "a b", "holding NUL": "a\0b", "empty": "",
+        "a number": 7, "null": None, "a list": ["ada"],
+    },
+    "text": {"empty": "", "too long": "x" * 2_001, "holding NUL": "a\0b", "a number": 7, "null": None},
+    "version": {"zero": 0, "too large": 10_000, "a fraction": 1.5, "text": "1", "null": None, "true": True},
+    "slot count": {"zero": 0, "negative": -1, "too large": 10_001, "a fraction": 1.5, "text": "5", "true": True},
+    "slots": {"a number": 5, "a list": [0, 5], "null": None},
+    "arms": {"one": [{"name": "a"}], "none": [], "nine": [{"name": f"a{n}"} for n in range(9)], "null": None},
+    "weight": {"zero": 0, "negative": -1, "too large": 10_001, "a fraction": 0.5, "text": "1", "null": None},
+    "policy": {"a text": "varied", "a list": [], "null": None, "of an unknown knob": {"colour": 1}},
+    "unit": {"unknown": "planet", "null": None, "a number": 1},
+    "effect": {"zero": 0, "negative": -0.1, "too large": 11, "text": "0.1", "null": None, "true": True},
+    "guardrails": {"unknown": ["smiles"], "a text": "fill_rate", "null": None},
     "value": {"negative": -0.5, "too large": 1e6 + 1, "text": "3", "true": True, "a list": [3]},
 }  # fmt: skip
 
@@ -187,8 +216,36 @@ FIELDS = [
     ("unset_favourite", "path", "user_id", "id"),
     ("unset_favourite", "path", "artwork_id", "id"),
     ("coverage", "path", "user_id", "id"),
+    ("assignments", "path", "user_id", "id"),
+    ("create_experiment", "body", "name", "name"),
+    ("create_experiment", "body", "version", "version"),
+    ("create_experiment", "body", "hypothesis", "text"),
+    ("create_experiment", "body", "owner", "text"),
+    ("create_experiment", "body", "unit", "unit"),
+    ("create_experiment", "body", "layer", "name"),
+    ("create_experiment", "body", "slots", "slots"),
+    ("create_experiment", "body", "design", "unit"),
+    ("create_experiment", "body", "arms", "arms"),
+    ("create_experiment", "body.arms", "name", "name"),
+    ("create_experiment", "body.arms", "weight", "weight"),
+    ("create_experiment", "body.arms", "policy", "policy"),
+    ("create_experiment", "body", "primary_metric", "unit"),
+    ("create_experiment", "body", "smallest_effect", "effect"),
+    ("create_experiment", "body", "guardrails", "guardrails"),
+    *(
+        (name, "path", "name", "name")
+        for name in ("experiment", "start_experiment", "ramp_experiment", "stop_experiment", "archive_experiment")
+    ),
+    ("start_experiment", "body", "slots", "slot count"),
+    ("ramp_experiment", "body", "slots", "slot count"),
+    ("stop_experiment", "body", "reason", "text"),
 ]
-PIECES = {"user_id": "ada", "artwork_id": "a-1", "session_id": "tab"}  # what stands for a field in ROUTES' paths
+PIECES = {
+    "user_id": "ada",
+    "artwork_id": "a-1",
+    "session_id": "tab",
+    "name": "unheard-of",
+}  # what stands for a field in ROUTES' paths
 
 #: Fields without which a body or query is refused.
 REQUIRED = [
@@ -202,6 +259,13 @@ REQUIRED = [
     ("tokens", "body", "user_id"),
     ("heartbeat", "body", "user_id"),
     ("end_session", "query", "user_id"),
+    *(
+        ("create_experiment", "body", name)
+        for name in ("name", "hypothesis", "owner", "layer", "slots", "arms", "primary_metric", "smallest_effect")
+    ),
+    ("create_experiment", "body.arms", "name"),
+    ("ramp_experiment", "body", "slots"),
+    ("stop_experiment", "body", "reason"),
 ]
 
 #: Bodies that are no JSON object; the code of each.

@@ -135,14 +135,14 @@ WITH offered AS (
 ), list AS (
     INSERT INTO vernissage.served_lists (
         recommendation_id, user_id, session_id, repeats, policy, model_version, requested, reason,
-        artwork_keys, scores, rungs, propensities, candidate_hash, candidate_size, excluded)
+        artwork_keys, scores, rungs, propensities, candidate_hash, candidate_size, excluded, experiments)
     SELECT %(recommendation_id)s, %(user_id)s, %(session_id)s, %(repeats)s::uuid, %(policy)s, %(model_version)s,
            %(limit)s, %(reason)s,
            coalesce(array_agg(f.artwork_key ORDER BY f.position), '{}'),
            coalesce(array_agg(f.score ORDER BY f.position), '{}'),
            coalesce(array_agg(f.rung ORDER BY f.position), '{}'),
            coalesce(array_agg(1.0::real ORDER BY f.position), '{}'),
-           %(candidate_hash)s, %(candidate_size)s, %(excluded)s
+           %(candidate_hash)s, %(candidate_size)s, %(excluded)s, %(experiments)s::jsonb
     FROM offered AS f
 ), hosted AS (
     INSERT INTO vernissage.hosted_users (user_id) SELECT %(user_id)s WHERE %(known)s ON CONFLICT DO NOTHING
@@ -345,7 +345,8 @@ WITH gone AS (SELECT unnest(%(user_ids)s::text[]) AS user_id),
      tabs AS (DELETE FROM vernissage.sessions AS t USING gone WHERE t.user_id = gone.user_id),
      taken AS (DELETE FROM vernissage.absorbed AS t USING gone WHERE t.user_id = gone.user_id),
      again AS (DELETE FROM vernissage.replays AS t USING gone WHERE t.user_id = gone.user_id),
-     waits AS (DELETE FROM vernissage.list_jobs AS t USING gone WHERE t.user_id = gone.user_id)
+     waits AS (DELETE FROM vernissage.list_jobs AS t USING gone WHERE t.user_id = gone.user_id),
+     arms AS (DELETE FROM vernissage.experiment_overrides AS t USING gone WHERE t.user_id = gone.user_id)
 DELETE FROM vernissage.hosted_users AS t USING gone WHERE t.user_id = gone.user_id;
 
 -- History, favourites, replays -----------------------------------------------------------------------------------
@@ -429,6 +430,60 @@ VALUES (%(actor)s, %(action)s, %(subject)s, %(detail)s);
 
 -- name: installation_secret
 SELECT value FROM vernissage.secrets WHERE name = 'installation';
+
+-- Experiments -----------------------------------------------------------------------------------------------------
+
+-- One change at a time: what is refused depends on what runs.
+-- name: lock_experiments
+SELECT pg_advisory_xact_lock(hashtextextended('vernissage.experiments', 0));
+
+-- name: experiments
+SELECT n.* FROM vernissage.experiments_now AS n ORDER BY n.name, n.version DESC;
+
+-- name: experiment
+SELECT n.* FROM vernissage.experiments_now AS n WHERE n.name = %(name)s ORDER BY n.version DESC;
+
+-- name: running_experiments
+SELECT n.name, n.version, n.slots, n.definition,
+       (SELECT jsonb_object_agg(o.user_id, o.arm) FROM vernissage.experiment_overrides AS o WHERE o.name = n.name)
+       AS overrides
+FROM vernissage.experiments_now AS n WHERE n.state = 'running' ORDER BY n.name;
+
+-- name: create_experiment
+INSERT INTO vernissage.experiments (name, version, definition) VALUES (%(name)s, %(version)s, %(definition)s);
+
+-- name: set_experiment_state
+INSERT INTO vernissage.experiment_states (name, version, state, slots, horizon_days, power, reason)
+VALUES (%(name)s, %(version)s, %(state)s, %(slots)s, %(horizon_days)s, %(power)s, %(reason)s);
+
+-- name: set_override
+INSERT INTO vernissage.experiment_overrides (name, user_id, arm) VALUES (%(name)s, %(user_id)s, %(arm)s)
+ON CONFLICT (name, user_id) DO UPDATE SET arm = excluded.arm, at = now();
+
+-- name: unset_override
+DELETE FROM vernissage.experiment_overrides WHERE name = %(name)s AND user_id = %(user_id)s;
+
+-- name: model_is_delivered
+SELECT EXISTS (SELECT FROM vernissage.live_models WHERE alias = %(alias)s);
+
+-- Users of the last days by the day that they first came on, with the moments of a metric's two parts over users.
+-- name: experiment_traffic
+WITH people AS (
+    SELECT min(e.received_at) AS first, {parts}
+    FROM vernissage.events AS e WHERE e.received_at > now() - make_interval(days => %(days)s)
+    GROUP BY e.user_id
+)
+SELECT floor(extract(epoch FROM p.first - now()) / 86400)::integer + %(days)s AS day, count(*) AS users,
+       sum(v.x) AS x, sum(v.y) AS y, sum(v.x * v.x) AS xx, sum(v.y * v.y) AS yy, sum(v.x * v.y) AS xy
+FROM people AS p, LATERAL (SELECT {numerator}::float8 AS x, {denominator}::float8 AS y) AS v
+GROUP BY 1 ORDER BY 1;
+
+-- What of a user's events the metrics are made of.
+-- name: metric_parts
+count(*) FILTER (WHERE e.kind = 'displayed') AS displays,
+count(*) FILTER (WHERE e.kind IN ('like', 'favourite')) AS likes,
+count(*) FILTER (WHERE e.kind = 'skip') AS skips,
+coalesce(sum(e.value) FILTER (WHERE e.kind = 'dwell'), 0) AS dwell;
 
 -- Learning --------------------------------------------------------------------------------------------------------
 -- Read with COPY. Times are microseconds since 1970 in UTC; the host's clockless stamps mean UTC.

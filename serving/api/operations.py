@@ -42,6 +42,7 @@ class Call:
     body: Any  # one of the operation's body types
     request_id: str
     user_id: str = ""  # where the operation has its user named beside path, query and body
+    key_id: str = "-"  # of the caller's key, for the audit log
 
 
 Handler = Callable[[Call], Awaitable[Any]]
@@ -99,7 +100,8 @@ class Operation:
         query = _convert(given, self.query_type, strict=False) if self.query_type else None
         body = await self._read_body(request, worker.settings) if self.body_types else None
         _check_user(caller, request.path_params, query, body)
-        return Call(worker, dict(request.path_params), query, body, request_id, user_id)
+        key_id = caller.key_id if caller else "-"
+        return Call(worker, dict(request.path_params), query, body, request_id, user_id, key_id)
 
     async def _authorise(self, request: Request, worker: Worker) -> Key | None:
         """Who calls: the bearer's key or token must be live and carry the scope. None where no key is needed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serving.api import displays, lists, past, status
+from serving.api import displays, experiments, lists, past, status
 
-OPERATIONS = (*lists.OPERATIONS, *displays.OPERATIONS, *past.OPERATIONS, *status.OPERATIONS)
+OPERATIONS = (*lists.OPERATIONS, *displays.OPERATIONS, *past.OPERATIONS, *experiments.OPERATIONS, *status.OPERATIONS)
 METRICS = status.METRICS

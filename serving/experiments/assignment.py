@@ -34,6 +34,11 @@ class Assigned:
     arm: Arm
     overridden: bool = False  # somebody chose it: left out of the analysis
 
+    @property
+    def interleaved(self) -> bool:
+        """Whether both arms take turns in the unit's lists."""
+        return self.definition.design == "interleaved" and not self.overridden
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -67,8 +72,9 @@ def arm_of(definition: Definition, unit_id: str) -> Arm:
 
 
 def settings_of(assigned: tuple[Assigned, ...]) -> dict[str, Any]:
-    """What a user's arms set, together; no two experiments that run set the same knob."""
-    return reduce(lambda found, each: found | set_knobs(each.arm.policy), assigned, {})
+    """What a user's arms set, together; no two experiments that run set the same knob. Interleaved ones set none."""
+    apart = (each for each in assigned if not each.interleaved)
+    return reduce(lambda found, each: found | set_knobs(each.arm.policy), apart, {})
 
 
 def _assigned(experiment: Running, user_id: str, *, held: bool) -> Assigned | None:

@@ -39,7 +39,7 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     generation: Any = None  # is always refused: see `check`
 
 
-class Arm(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class Arm(Struct, frozen=True, forbid_unknown_fields=True):
     """One of the things that are compared; the first arm of an experiment is its control."""
 
     name: Name
@@ -59,7 +59,7 @@ class SlotRange(Struct, frozen=True, forbid_unknown_fields=True):
         return self.first + self.count
 
 
-class Definition(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+class Definition(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One version of an experiment; never changed, only followed by another."""
 
     name: Name

@@ -62,7 +62,7 @@ class TestUsers:
         """Whatever table of ours names users: none is forgotten."""
         live_a_little(watchful, own_host, user)
         assert set(rows_of(own_host, user)) == set(TABLES)
-        assert _tables_that_name_users(own_host) <= {*TABLES, "list_jobs"}
+        assert _tables_that_name_users(own_host) <= {*TABLES, "list_jobs", "experiment_overrides"}
         delete_user(own_host, user)
         assert await_erasure(own_host, user) < POLL_SECONDS + 1.0
         assert watchful.metrics()["vernissage_erased_users_total"] == 1

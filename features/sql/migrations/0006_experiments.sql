@@ -19,8 +19,8 @@ CREATE TABLE experiments (
 CREATE TRIGGER experiments_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON experiments
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
--- An experiment's state is its newest entry's. `slots`: how many of its slots the ramp has got to. `horizon_days`: how
--- long after its start it is judged, fixed when it starts.
+-- A version's state is its newest entry's. `slots`: how many of its slots the ramp has got to. `horizon_days`: how long
+-- after its start it is judged, and `power`: the chance to find its smallest effect by then; both fixed when it starts.
 CREATE TABLE experiment_states (
     entry        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name         text NOT NULL,
@@ -28,13 +28,22 @@ CREATE TABLE experiment_states (
     state        text NOT NULL CHECK (state IN ('draft', 'running', 'stopped', 'archived')),
     slots        smallint NOT NULL DEFAULT 0,
     horizon_days smallint,
+    power        real,
     reason       text,
     at           timestamptz NOT NULL DEFAULT clock_timestamp(),
     FOREIGN KEY (name, version) REFERENCES experiments
 );
-CREATE INDEX experiment_states_by_name ON experiment_states (name, entry DESC);
+CREATE INDEX experiment_states_by_version ON experiment_states (name, version, entry DESC);
 CREATE TRIGGER experiment_states_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON experiment_states
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+-- How things stand: one row per version.
+CREATE VIEW experiments_now AS
+SELECT DISTINCT ON (e.name, e.version) e.name, e.version, e.definition, s.state, s.slots, s.horizon_days, s.power,
+       s.reason, s.at, (SELECT min(r.at) FROM experiment_states AS r
+                        WHERE r.name = e.name AND r.version = e.version AND r.state = 'running') AS started_at
+FROM experiments AS e JOIN experiment_states AS s ON s.name = e.name AND s.version = e.version
+ORDER BY e.name, e.version, s.entry DESC;
 
 -- Users whose arm somebody chose; they are left out of the analysis.
 CREATE TABLE experiment_overrides (
