@@ -13,12 +13,13 @@ from implicit.bpr import BayesianPersonalizedRanking
 from implicit.nearest_neighbours import BM25Recommender, CosineRecommender
 from implicit.utils import ParameterWarning
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, diags_array
 from sklearn.decomposition import NMF, MiniBatchNMF
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from features.matrix import Interactions
+from training.nmf import PASSES
 
 warnings.simplefilter("ignore", ParameterWarning)
 warnings.simplefilter("ignore", ConvergenceWarning)
@@ -26,11 +27,15 @@ warnings.simplefilter("ignore", ConvergenceWarning)
 
 @dataclass
 class Library:
-    """One algorithm on one matrix: ``make`` gives an unfitted model, ``matrix`` the matrix that it is fitted on."""
+    """One algorithm on one matrix: ``make`` gives an unfitted model, ``matrix`` the matrix that it is fitted on.
+
+    ``scale`` (n,): what each artwork's scores are multiplied by, to undo what was done to the matrix' columns.
+    """
 
     given: Interactions
     make: Callable[[], Any]
     matrix: Callable[[], csr_matrix]
+    scale: NDArray[np.float64] | float = 1.0
     model: Any = None
     users: NDArray[np.float64] | None = None  # of matrix factorisation without a recommend of its own
 
@@ -61,19 +66,32 @@ class Library:
         """By the product of the factors, a block of users at a time."""
         found = []
         for block in np.array_split(rows, max(len(rows) // 500, 1)):
-            scores = self.users[block] @ self.model.components_  # type: ignore[index] # only called once fitted
+            scores = self.users[block] @ self.model.components_ * self.scale  # type: ignore[index] # called once fitted
             scores[self.given.matrix[block].nonzero()] = -np.inf
             found.append(np.argsort(-scores, axis=1)[:, :places])
         return np.vstack(found)
 
 
 def _nmf(given: Interactions, params: Mapping[str, Any]) -> Library:
-    """scikit-learn's NMF, or MiniBatchNMF, of the plain matrix."""
-    settings = {name: params[name] for name in ("max_iter", "tol")}
-    settings |= {"init": "nndsvda", "random_state": params["seed"]}
-    settings["n_components"] = min(params["n_components"], *given.matrix.shape)
-    make = (lambda: MiniBatchNMF(batch_size=params["batch_size"], **settings)) if params["batch_size"] else None
-    return Library(given, make or (lambda: NMF(**settings)), lambda: _positive(given).astype(np.float64))
+    """scikit-learn's NMF, or MiniBatchNMF, of the matrix divided by the roots of its degrees."""
+    shared = {"init": "nndsvda", "random_state": params["seed"]}
+    shared["n_components"] = min(params["n_components"], *given.matrix.shape)
+    weights = _positive(given).astype(np.float64)
+    degrees = np.asarray(weights.sum(axis=0)).ravel()
+    root = np.sqrt(degrees + params["degree_prior"] * degrees.mean())
+
+    def normalised() -> csr_matrix:
+        users = np.maximum(np.asarray(weights.sum(axis=1)).ravel(), 1e-12)
+        return csr_matrix(diags_array(users**-0.5) @ weights @ diags_array(1.0 / root))
+
+    def make() -> NMF | MiniBatchNMF:
+        if params["batch_size"]:
+            return MiniBatchNMF(
+                batch_size=params["batch_size"], max_iter=PASSES, max_no_improvement=None, tol=0.0, **shared
+            )
+        return NMF(max_iter=params["max_iter"], tol=params["tol"], **shared)
+
+    return Library(given, make, normalised, root)
 
 
 def _als(given: Interactions, params: Mapping[str, Any]) -> Library:

@@ -26,7 +26,7 @@ from training.popularity import appeal
 Bucket = tuple[NDArray[np.intp], csr_matrix, float]
 
 BUCKET = 1.25  # rows whose degrees differ by less share one regularisation: the library takes one a call
-SHARE = 500  # rows that a thread takes at once
+LEAST_SHARE = 500  # rows that a thread takes at once; each share costs a product of the other side with itself
 
 
 class AlsConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,6 +130,6 @@ def _buckets(confidence: csr_matrix, config: AlsConfig) -> Iterator[Bucket]:
     for level in np.unique(levels[degrees > 0]):
         alike = np.flatnonzero((levels == level) & (degrees > 0))
         regularisation = base + each * float(degrees[alike].mean())
-        for start in range(0, len(alike), SHARE):
-            rows = alike[start : start + SHARE]
+        shares = min(config.threads, -(-len(alike) // LEAST_SHARE))
+        for rows in np.array_split(alike, shares):
             yield rows, confidence[rows], regularisation

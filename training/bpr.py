@@ -8,9 +8,11 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 from implicit.bpr import BayesianPersonalizedRanking
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
+from features.arrays import Floats
 from features.matrix import Interactions
 from training.learner import Learner, of_matrix
 from training.popularity import appeal
@@ -39,7 +41,8 @@ def fit(interactions: Interactions, config: BprConfig) -> dict[str, np.ndarray]:
 
     BPR has no user step to solve at request time. Instead the vectors that it learnt for its users are regressed on
     the weighted sums of what these liked, and that map (k, k) stands in the projection: what a user's signals add
-    up to is near the vector that training would have given. Each artwork's bias is the array offset.
+    up to is near the vector that training would have given. Sums grow with what was liked, so a user counts by its
+    inverse square: else the few with most likes decide the map. Each artwork's bias is the array offset.
     """
     liked = csr_matrix(interactions.matrix > 0, dtype=np.float32)
     model = BayesianPersonalizedRanking(
@@ -53,10 +56,7 @@ def fit(interactions: Interactions, config: BprConfig) -> dict[str, np.ndarray]:
     with threadpool_limits(1, "blas"):
         model.fit(liked, show_progress=False)
     factors = np.ascontiguousarray(model.item_factors[:, :-1])
-    sums = (interactions.matrix.maximum(0) @ factors).astype(np.float64)
-    normal = sums.T @ sums
-    normal[np.diag_indices_from(normal)] += FOLD_RIDGE * max(float(np.diag(normal).mean()), 1e-12)
-    fold = np.linalg.solve(normal, sums.T @ model.user_factors[:, :-1].astype(np.float64))
+    fold = _regress(model.user_factors[:, :-1], interactions.matrix.maximum(0) @ factors, np.diff(liked.indptr))
     return {
         "artwork_ids": interactions.artwork_ids,
         "factors": factors,
@@ -64,3 +64,12 @@ def fit(interactions: Interactions, config: BprConfig) -> dict[str, np.ndarray]:
         "projection": (factors @ fold).astype(np.float32),
         "prior": appeal(interactions),
     }
+
+
+def _regress(users: Floats, sums: Floats, likes: NDArray[np.integer]) -> NDArray[np.float64]:
+    """The map (k, k) from sums (u, k) of what users liked to their vectors (u, k); ``likes`` (u,) is how many."""
+    scale = (1.0 / np.maximum(likes, 1))[:, None]
+    given, wanted = (sums * scale).astype(np.float64), (users * scale).astype(np.float64)
+    normal = given.T @ given
+    normal[np.diag_indices_from(normal)] += FOLD_RIDGE * max(float(np.diag(normal).mean()), 1e-12)
+    return np.asarray(np.linalg.solve(normal, given.T @ wanted))

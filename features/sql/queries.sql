@@ -517,13 +517,15 @@ WHERE NOT EXISTS (
     SELECT FROM vernissage.events AS e JOIN vernissage.artwork_keys AS k USING (artwork_key)
     WHERE e.user_id = f.user_id AND k.artwork_id = f.artwork_id AND e.kind = 'favourite');
 
--- Votes name neither user nor artwork: the prompt and the session must each lead to exactly one.
+-- Votes name neither user nor artwork: the prompt and the session must each lead to exactly one, else they lead to NULL.
+-- (With HAVING in the place of CASE the planner expects a single session, and compares every vote with every session.)
 -- name: learn_votes
 WITH prompts AS (
-    SELECT a.prompt, min(a.id) AS artwork_id FROM public.art_sessions AS a GROUP BY a.prompt HAVING count(*) = 1
+    SELECT a.prompt, CASE WHEN count(*) = 1 THEN min(a.id) END AS artwork_id
+    FROM public.art_sessions AS a GROUP BY a.prompt
 ), people AS (
-    SELECT n.session_id, min(n.user_id) AS user_id FROM ({sessions}) AS n
-    GROUP BY n.session_id HAVING min(n.user_id) = max(n.user_id)
+    SELECT n.session_id, CASE WHEN min(n.user_id) = max(n.user_id) THEN min(n.user_id) END AS user_id
+    FROM ({sessions}) AS n GROUP BY n.session_id
 )
 SELECT u.user_id, p.artwork_id,
        CASE WHEN v.vote > 0 THEN 'like' ELSE 'dislike' END AS kind, NULL::real AS value,
