@@ -328,7 +328,8 @@ def _missing_fields() -> Iterator[Case]:
 
 def _bad_bodies() -> Iterator[Case]:
     """Bodies that are no JSON object, that are too large, or of no shape or two."""
-    for name in ("impressions (list)", "claims (one)", "tokens", "heartbeat", "prefetch"):
+    changes = ("create_experiment", "start_experiment", "ramp_experiment", "stop_experiment")
+    for name in ("impressions (list)", "claims (one)", "tokens", "heartbeat", "prefetch", *changes):
         route = ROUTES[name]
         for what, (content, code) in BODIES.items():
             yield Case(name, what, route.method, _url(route), 400, code, content)
@@ -367,6 +368,8 @@ def _bad_routes() -> Iterator[Case]:
     wrong = {"GET": "POST", "POST": "GET", "DELETE": "PATCH", "PUT": "PATCH"}
     for name, route in ROUTES.items():
         method = wrong[route.method]
+        if any((each.method, each.path) == (method, route.path) for each in ROUTES.values()):
+            method = "PATCH"
         yield Case(name, f"{method} instead", method, _url(route), 405, "method_not_allowed")
     yield Case("health", "TRACE instead", "TRACE", "/v1/health", 405, "method_not_allowed")
     yield Case("metrics", "POST instead", "POST", "/metrics", 405, "method_not_allowed")

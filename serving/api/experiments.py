@@ -100,9 +100,8 @@ async def _changed(change: Awaitable[Any]) -> Any:
     """What a change came to, or the problem that its refusal is."""
     try:
         return await change
-    except BadExperimentError as error:
-        field = str(error.context["field"])
-        raise Problem(400, f"bad_{field}", f"{field}: {error.context['rule']}", field=field) from error
+    except BadExperimentError as error:  # each field is right, and together they are not
+        raise Problem(409, CONFLICT, str(error), field=str(error.context["field"])) from error
     except ExperimentConflictError as error:
         raise Problem(409, CONFLICT, str(error)) from error
     except UnknownExperimentError as error:

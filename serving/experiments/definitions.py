@@ -16,7 +16,7 @@ from features.errors import BadExperimentError
 
 SLOTS = 10_000  # of a layer
 FLOOR_SHARE = 0.01  # of an arm: a smaller one tells nothing
-Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,62}$", description="small letters, digits and dashes")]
+Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,62}$(?!\n)", description="small letters, digits and dashes")]
 Text = Annotated[str, Meta(min_length=1, max_length=2_000, pattern=r"^[^\x00]+$")]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Design = Literal["split", "interleaved"]
@@ -28,7 +28,8 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     """What an arm sets; a field that is left out stays as the service has it."""
 
     model: (
-        Annotated[str, Meta(pattern=r"^(none|\d{1,9})$", description="a version's number; none: no model")] | None
+        Annotated[str, Meta(pattern=r"^(none|[0-9]{1,9})$(?!\n)", description="a version's number; none: no model")]
+        | None
     ) = None
     variety: Share | None = None
     exploration: Share | None = None

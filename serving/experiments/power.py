@@ -68,15 +68,15 @@ def traffic_of(rows: Sequence[Mapping[str, Any]], days: int) -> Traffic:
     return Traffic(users, ratio, math.sqrt(spread))
 
 
-def power(effect: float, deviation: float, sizes: tuple[float, float], level: float = LEVEL) -> float:
+def power(effect: float, deviations: tuple[float, float], sizes: tuple[float, float], level: float = LEVEL) -> float:
     """The chance that a two-sided test at ``level`` finds an absolute ``effect`` between groups of these sizes.
 
-    >>> round(power(0.1, 1.0, (1570, 1570)), 2)
+    >>> round(power(0.1, (1.0, 1.0), (1570, 1570)), 2)
     0.8
     """
-    if deviation == 0 or min(sizes) == 0:
+    if min(sizes) == 0 or max(deviations) == 0:
         return level
-    error = deviation * math.sqrt(1 / sizes[0] + 1 / sizes[1])
+    error = math.sqrt(sum(deviation**2 / size for deviation, size in zip(deviations, sizes, strict=True)))
     bound = _NORMAL.inv_cdf(1 - level / 2)
     return _NORMAL.cdf(effect / error - bound) + _NORMAL.cdf(-effect / error - bound)
 
@@ -96,5 +96,6 @@ def expected_power(definition: Definition, traffic: Traffic, days: int, holdout:
         users *= FEWER_USERS
     total = sum(arm.weight for arm in definition.arms)
     control, *others = (users * arm.weight / total for arm in definition.arms)
-    effect = definition.smallest_effect * abs(traffic.mean)
-    return power(effect, traffic.deviation, (control, min(others)), LEVEL / len(others))
+    effect = definition.smallest_effect
+    deviations = (traffic.deviation, (1 + effect) * traffic.deviation)  # who likes more differs more
+    return power(effect * abs(traffic.mean), deviations, (control, min(others)), LEVEL / len(others))

@@ -84,7 +84,7 @@ class TestPower:
     def test_a_simulated_test_finds_the_effect_as_often_as_is_said(self) -> None:
         """400 draws of 2 x 500 users; the power said is within the binomial's reach."""
         rng = np.random.default_rng(5)
-        said = power.power(0.18, 1.0, (500, 500))
+        said = power.power(0.18, (1.0, 1.0), (500, 500))
         draws = rng.normal(0, 1, (400, 2, 500)).mean(axis=2)
         found = np.abs(draws[:, 0] - draws[:, 1] + 0.18) > 1.96 * np.sqrt(2 / 500)
         assert found.mean() == pytest.approx(said, abs=4 * np.sqrt(said * (1 - said) / 400))
