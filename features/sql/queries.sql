@@ -485,6 +485,73 @@ count(*) FILTER (WHERE e.kind IN ('like', 'favourite')) AS likes,
 count(*) FILTER (WHERE e.kind = 'skip') AS skips,
 coalesce(sum(e.value) FILTER (WHERE e.kind = 'dwell'), 0) AS dwell;
 
+-- Who was exposed to one version, in order: the first list that says so starts a user's analysis. `arm` is NULL where
+-- the lists are interleaved.
+-- name: experiment_units
+SELECT l.user_id, min(l.served_at) AS first,
+       (array_agg(l.experiments -> %(name)s ->> 'arm' ORDER BY l.served_at))[1] AS arm,
+       bool_or(l.experiments -> %(name)s ? 'overridden') AS overridden
+FROM vernissage.served_lists AS l
+WHERE l.experiments @> %(marked)s AND l.served_at < %(until)s
+GROUP BY l.user_id ORDER BY first, l.user_id;
+
+-- What users did from their first exposure on, for `days` at most.
+-- name: experiment_after
+SELECT u.user_id, {parts}
+FROM unnest(%(user_ids)s::text[], %(firsts)s::timestamptz[]) AS u (user_id, first)
+JOIN vernissage.events AS e ON e.user_id = u.user_id
+     AND e.at >= u.first AND e.at < least(u.first + make_interval(days => %(days)s), %(until)s)
+GROUP BY u.user_id;
+
+-- What they did before it.
+-- name: experiment_before
+SELECT u.user_id, {parts}
+FROM unnest(%(user_ids)s::text[], %(firsts)s::timestamptz[]) AS u (user_id, first)
+JOIN vernissage.events AS e ON e.user_id = u.user_id
+     AND e.at < u.first AND e.at >= u.first - make_interval(days => %(days)s)
+GROUP BY u.user_id;
+
+-- How they were served.
+-- name: experiment_lists
+SELECT u.user_id, count(*) AS lists, sum(l.requested) AS asked, sum(cardinality(l.artwork_keys)) AS returned,
+       count(*) FILTER (WHERE l.reason = 'exhausted') AS stockouts
+FROM unnest(%(user_ids)s::text[], %(firsts)s::timestamptz[]) AS u (user_id, first)
+JOIN vernissage.served_lists AS l ON l.user_id = u.user_id
+     AND l.served_at >= u.first AND l.served_at < least(u.first + make_interval(days => %(days)s), %(until)s)
+GROUP BY u.user_id;
+
+-- Displays and likes by the tenth of the pool that the user had seen before each display.
+-- name: experiment_tenths
+WITH seen AS (
+    SELECT v.user_id, v.artwork_key, v.seen_at, u.first,
+           row_number() OVER (PARTITION BY v.user_id ORDER BY v.seen_at, v.artwork_key) - 1 AS before
+    FROM unnest(%(user_ids)s::text[], %(firsts)s::timestamptz[]) AS u (user_id, first)
+    JOIN vernissage.seen AS v ON v.user_id = u.user_id AND v.loaded_by IS NULL
+)
+SELECT s.user_id, least(10 * s.before / greatest(%(pool)s, 1), 9)::integer AS tenth, count(*) AS displays,
+       count(*) FILTER (WHERE EXISTS (
+           SELECT FROM vernissage.events AS e WHERE e.user_id = s.user_id AND e.artwork_key = s.artwork_key
+              AND e.kind <> 'displayed' AND e.kind IN ('like', 'favourite'))) AS likes
+FROM seen AS s WHERE s.seen_at >= s.first AND s.seen_at < %(until)s
+GROUP BY s.user_id, tenth;
+
+-- Likes by the team that picked the artwork, of those that an interleaved list offered; the first list counts.
+-- name: experiment_teams
+WITH picked AS (
+    SELECT DISTINCT ON (l.user_id, k.key) l.user_id, t.team, k.key::integer AS artwork_key, l.served_at
+    FROM vernissage.served_lists AS l,
+         LATERAL jsonb_each(l.experiments -> %(name)s -> 'teams') AS t (team, keys),
+         LATERAL jsonb_array_elements_text(t.keys) AS k (key)
+    WHERE l.experiments @> %(marked)s AND l.served_at < %(until)s AND k.key::integer = ANY (l.artwork_keys)
+    ORDER BY l.user_id, k.key, l.served_at
+)
+SELECT p.user_id, p.team, count(*) AS offered,
+       count(*) FILTER (WHERE EXISTS (
+           SELECT FROM vernissage.events AS e WHERE e.user_id = p.user_id AND e.artwork_key = p.artwork_key
+              AND e.kind <> 'displayed' AND e.kind IN ('like', 'favourite')
+              AND e.at >= p.served_at AND e.at < %(until)s)) AS likes
+FROM picked AS p GROUP BY p.user_id, p.team;
+
 -- Learning --------------------------------------------------------------------------------------------------------
 -- Read with COPY. Times are microseconds since 1970 in UTC; the host's clockless stamps mean UTC.
 

@@ -253,10 +253,10 @@ async def _entries(connection: psycopg.AsyncConnection, name: str | None = None)
     """Every version of one experiment, or of all."""
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(query("experiments" if name is None else "experiment"), {"name": name})
-        return [_entry(row) for row in await cursor.fetchall()]
+        return [entry_of(row) for row in await cursor.fetchall()]
 
 
-def _entry(row: dict[str, Any]) -> Entry:
-    """A row as an entry."""
+def entry_of(row: dict[str, Any]) -> Entry:
+    """A row of the view experiments_now as an entry."""
     names = ("state", "slots", "horizon_days", "power", "reason", "at", "started_at")
     return Entry(msgspec.convert(row["definition"], Definition), **{name: row[name] for name in names})

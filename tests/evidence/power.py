@@ -58,7 +58,7 @@ def main() -> None:
     kept = all(abs(each["plain"] - each["promised"]) <= PROMISED for each in effects)
     better = all(each["cuped"] > each["plain"] for each in effects[1:-1])
     figures: dict[str, Any] = {"draws": given.draws, "users": given.users, "found": found, "interleaving": saved}
-    conclude("power", figures, met=kept and better and bool(saved["times_fewer_users"] >= LEAST_SAVED))
+    conclude("power", figures, met=bool(kept and better and saved["times_fewer_users"] >= LEAST_SAVED))
 
 
 def _found(lift: float, draws: int, users: int) -> dict[str, float]:

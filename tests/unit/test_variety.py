@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from features.content import LENGTH
 from features.settings import Settings
-from serving.leases import ListRow, UserState
 from serving.experiments.assignment import Plan
+from serving.leases import ListRow, UserState
 from serving.live import View
 from serving.model import make_model
 from serving.ranking import Ask

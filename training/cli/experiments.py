@@ -83,6 +83,25 @@ def show() -> None:
     Console().print(_table(entries))
 
 
+@group.command()
+def report(
+    name: Name,
+    version: Annotated[int | None, typer.Option(min=1, help="Default: the newest that ran.")] = None,
+) -> None:
+    """Say what an experiment has shown: sample ratio, primary metric, guardrails, matched coverage, verdict."""
+    with training_packages():
+        from training.cli.experiment_tables import report_tables
+        from training.experiments.reading import read_exposed
+        from training.experiments.report import make_report
+
+    with database() as (_, connection), status("reading"):
+        made = make_report(read_exposed(connection, name, version))
+    console = Console()
+    for table in report_tables(made):
+        console.print(table)
+    typer.echo(made.verdict)
+
+
 def _deliver_models(name: str) -> None:
     """Bring the versions that the arms rank with to the workers."""
     from serving.experiments.following import models_of
