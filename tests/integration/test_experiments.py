@@ -296,6 +296,18 @@ class TestServing:
             assert trying.next(user, limit=2)["model"] == expected
             assert logged(host, user)[-1] == {name: {"version": 1, "arm": arm_of(made, user).name}}
 
+    def test_an_arm_whose_model_cannot_be_loaded_is_served_as_ever_and_not_logged(
+        self, trying: Service, host: Host, name: str, users: list[str], tmp_path: Path
+    ) -> None:
+        """Nobody is said to have been exposed to what was not there; the metric counts it."""
+        row = {"alias": "version-8", "version": "8", "bundle_path": str(tmp_path / "gone"), "digest": "none"}
+        host.connection.execute(query("set_live_model"), row)
+        run(trying, definition(name, arms=[{"name": "control"}, {"name": "newer", "policy": {"model": "8"}}]))
+        user = next(user for user in users if not held_out(user, 0.05))
+        assert len(trying.next(user, limit=2)["items"]) == 2
+        assert logged(host, user) == [None]
+        assert trying.metrics()['vernissage_experiment_lists_total{outcome="no_model"}'] >= 1
+
 
 def spares(host: Host, user: str, offered: set[int]) -> set[int]:
     """Those of ``offered`` that were drafted but got no place on the first list."""
