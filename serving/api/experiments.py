@@ -119,6 +119,7 @@ def _experiment(entry: Entry) -> Experiment:
         reason=entry.reason,
         at=entry.at,
         started_at=entry.started_at,
+        stopped_at=entry.stopped_at,
     )
 
 

@@ -438,6 +438,7 @@ class Experiment(Struct, kw_only=True):
     reason: Annotated[str | None, Meta(description="of a stop")]
     at: Annotated[datetime, Meta(description="of the last change")]
     started_at: datetime | None
+    stopped_at: datetime | None
 
 
 class ExperimentsAnswer(Struct):

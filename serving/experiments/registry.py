@@ -40,6 +40,7 @@ class Entry:
     reason: str | None  # of a stop
     at: datetime  # of the last change
     started_at: datetime | None
+    stopped_at: datetime | None
 
 
 class Registry:
@@ -73,7 +74,7 @@ class Registry:
                 raise ExperimentConflictError(name=name, rule=f"the next version is {max(before, default=0) + 1}")
             row = {"name": name, "version": version, "definition": Jsonb(msgspec.to_builtins(definition))}
             await connection.execute(query("create_experiment"), row)
-            draft = Entry(definition, "draft", 0, None, None, None, datetime.now(UTC), None)
+            draft = Entry(definition, "draft", 0, None, None, None, datetime.now(UTC), None, None)
             return await _note(connection, draft, "draft", "create", actor)
 
     async def start(self, name: str, actor: str, slots: int | None = None) -> Entry:
@@ -258,5 +259,5 @@ async def _entries(connection: psycopg.AsyncConnection, name: str | None = None)
 
 def entry_of(row: dict[str, Any]) -> Entry:
     """A row of the view experiments_now as an entry."""
-    names = ("state", "slots", "horizon_days", "power", "reason", "at", "started_at")
+    names = ("state", "slots", "horizon_days", "power", "reason", "at", "started_at", "stopped_at")
     return Entry(msgspec.convert(row["definition"], Definition), **{name: row[name] for name in names})

@@ -1,11 +1,12 @@
 """Experiments end to end on the real service: what is planted is found, what is not is not, a broken log is called one.
 
-python tests/evidence/experiment.py [--users N]
+python tests/evidence/experiment.py [--users N] [--seed N]
 
 Three experiments run at once: one whose arm changes nothing, one whose users like more (planted in their behaviour, for
 no ranking has a known effect), one that interleaves a drawn model with none. Users come, are served, shown and like
 over HTTP. Then the clock of the database's rows is put back by the horizon, since nobody waits a week for an evidence.
-The times of a list are told and not judged: two rankings cost what two rankings cost.
+The times of a list are told and not judged: two rankings cost what two rankings cost. What is a matter of luck is judged
+at 0.1%: how often an interval of 95% is wrong, is the evidence aa's.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import statistics
 import time
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -37,9 +39,12 @@ from training.experiments.report import Report, make_report
 POOL, SHOWN = 300, 10
 LIKING, PLANTED = 0.20, 0.5  # likes per display, and how much more the treated like (relative)
 PREFERRED = 0.15  # how much likelier the second team's artworks are liked (absolute)
+TRUTH = PLANTED * LIKING / (LIKING + PREFERRED / 2)  # relative; half of each list is the second team's
 LOST = 0.4  # of the treated users whose lists the broken log has lost
 MOST_US = 200.0  # microseconds for an assignment
 TIMED = 150
+LUCK = 0.001
+WIDER = NormalDist().inv_cdf(1 - LUCK / 2) / NormalDist().inv_cdf(0.975)  # an interval of 99.9% than one of 95%
 BRISK = {"VERNISSAGE_EXPERIMENT_POLL_SECONDS": "0.1", "VERNISSAGE_RANK_DEADLINE_MS": "5000"}
 DEFINED: dict[str, dict[str, Any]] = {
     "nothing": {
@@ -74,7 +79,9 @@ def main() -> None:
     """Live through everything and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--users", type=int, default=1_200)
-    users = [f"visitor-{number}" for number in range(parser.parse_args().users)]
+    parser.add_argument("--seed", type=int, default=11, help="of names and tastes")
+    given = parser.parse_args()
+    users = [f"visitor-{given.seed}-{number}" for number in range(given.users)]
     with stage() as settings, connect(settings.database_url, autocommit=True) as connection:
         give_past(connection, 2_000)
         host = Host(connection)
@@ -83,7 +90,7 @@ def main() -> None:
             before = _median_ms(service, "before")
             _start(service, connection, settings.home_path, pool)
             during = _median_ms(service, "during")
-            repeated = _live(service, connection, users)
+            repeated = _live(service, connection, users, given.seed)
         _put_back(connection)
         reports = {name: make_report(read_exposed(connection, name)) for name in DEFINED}
         broken = _broken(connection)
@@ -114,9 +121,9 @@ def _start(service: Service, connection: psycopg.Connection, home: Path, pool: l
         time.sleep(0.1)
 
 
-def _live(service: Service, connection: psycopg.Connection, users: list[str]) -> int:
+def _live(service: Service, connection: psycopg.Connection, users: list[str], seed: int) -> int:
     """Everybody is served, shown and likes; how often a user was offered what had been shown."""
-    rng = np.random.default_rng(11)
+    rng = np.random.default_rng(seed)
     repeated = 0
     for user in track(users, description="users", console=console, transient=True):
         items = service.next(user, "tab", limit=SHOWN)["items"]
@@ -186,14 +193,14 @@ def _assignment_us(users: list[str]) -> float:
 
 def _right(reports: dict[str, Report], broken: Report) -> bool:
     """Whether each report says what is true."""
-    (found,) = reports["planted"].primary
-    truth = PLANTED * LIKING / (LIKING + PREFERRED / 2)  # half of each list is the second team's
-    low, high = (end / found.control_mean for end in (found.estimate.low, found.estimate.high))
+    (nothing,), (planted,) = reports["nothing"].primary, reports["planted"].primary
+    off = abs(planted.estimate.difference / planted.control_mean - TRUTH)
+    half = (planted.estimate.high - planted.estimate.low) / 2 / planted.control_mean
     preferred = reports["rankers"].preference
     return (
-        reports["nothing"].verdict.startswith("No difference")
+        nothing.p_value > LUCK
         and reports["planted"].verdict.startswith("treated is better")
-        and low < truth < high
+        and off < WIDER * half
         and preferred is not None
         and preferred.low > 0
         and broken.ratio_is_wrong
@@ -208,9 +215,10 @@ def _figures(reports: dict[str, Report], broken: Report) -> dict[str, Any]:
     return {
         "verdicts": {name: report.verdict for name, report in reports.items()} | {"broken log": broken.verdict},
         "users_by_arm": {name: report.counts for name, report in reports.items()},
-        "truth_planted": round(PLANTED * LIKING / (LIKING + PREFERRED / 2), 4),
+        "truth_planted": round(TRUTH, 4),
         "planted": [round(value / planted.control_mean, 4) for value in planted.estimate[:3]],
         "planted_without_cuped": [round(value / planted.control_mean, 4) for value in planted.plain[:3]],
+        "nothing_p_value": round(nothing.p_value, 4),
         "nothing": [round(value / nothing.control_mean, 4) for value in nothing.estimate[:3]],
         "preference": [round(value, 4) for value in preferred[:3]] if preferred else None,
     }

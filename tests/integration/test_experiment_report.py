@@ -130,6 +130,22 @@ def test_before_the_horizon_nothing_is_decided(log: Log, connection: psycopg.Con
     assert reported(connection).verdict == "It is at day 9.0 of 14: too early to decide."
 
 
+def test_what_came_after_a_stop_does_not_count(log: Log, connection: psycopg.Connection) -> None:
+    """Stopped on the day of the start, two hours before the displays, and archived since."""
+    log((0.2, 0.4))
+    for state in ("stopped", "archived"):
+        at = "now() - make_interval(days => %(ago)s) + interval '90 minutes'" if state == "stopped" else "now()"
+        connection.execute(
+            "INSERT INTO vernissage.experiment_states (name, version, state, slots, horizon_days, at)"
+            f" VALUES ('logged', 1, '{state}', 0, 14, {at})",
+            {"ago": DAYS_AGO},
+        )
+    found = reported(connection)
+    assert sum(found.counts.values()) == USERS
+    assert found.primary[0].mean == 0
+    assert found.verdict == "It was stopped at day 0.1 of 14: too early to decide."
+
+
 def test_lost_lists_of_one_arm_void_everything(log: Log, connection: psycopg.Connection) -> None:
     """A third of the treated is missing: the sample ratio is wrong, whatever the metric says."""
     log((0.2, 0.4), lost=0.34)

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -266,6 +267,17 @@ class TestServing:
         assert abs(len(one["control"]) - len(one["varied"])) <= 1
         offered = {key for team in one.values() for key in team}
         assert not offered & {key for team in two.values() for key in team} - spares(host, user, offered)
+
+    def test_tabs_that_ask_at_once_share_nothing_of_interleaved_lists(
+        self, trying: Service, name: str, users: list[str]
+    ) -> None:
+        """Four tabs of one user, all at once, until the pool is empty: every artwork once."""
+        run(trying, definition(name, design="interleaved", smallest_effect=0.5))
+        for user in [user for user in users if not held_out(user, 0.05)][:5]:
+            with ThreadPoolExecutor(4) as threads:
+                lists = list(threads.map(lambda tab, user=user: trying.next(user, f"tab-{tab}", limit=11), range(4)))
+            offered = [item["artwork_id"] for each in lists for item in each["items"]]
+            assert len(offered) == len(set(offered)) == 40
 
     def test_a_stop_is_followed(self, trying: Service, name: str, users: list[str]) -> None:
         """Within the poll."""

@@ -102,8 +102,8 @@ def _entry_of(connection: psycopg.Connection, name: str, version: int | None) ->
 def _until(entry: Entry) -> datetime:
     """The horizon, or the stop, or now: whatever was first."""
     ends = [datetime.now(UTC)]
-    if entry.state in {"stopped", "archived"}:
-        ends.append(entry.at)
+    if entry.stopped_at is not None:
+        ends.append(entry.stopped_at)
     if entry.started_at is not None and entry.horizon_days is not None:
         ends.append(entry.started_at + timedelta(days=entry.horizon_days))
     return min(ends)

@@ -40,8 +40,11 @@ CREATE TRIGGER experiment_states_append_only BEFORE UPDATE OR DELETE OR TRUNCATE
 -- How things stand: one row per version.
 CREATE VIEW experiments_now AS
 SELECT DISTINCT ON (e.name, e.version) e.name, e.version, e.definition, s.state, s.slots, s.horizon_days, s.power,
-       s.reason, s.at, (SELECT min(r.at) FROM experiment_states AS r
-                        WHERE r.name = e.name AND r.version = e.version AND r.state = 'running') AS started_at
+       s.reason, s.at,
+       (SELECT min(r.at) FROM experiment_states AS r
+        WHERE r.name = e.name AND r.version = e.version AND r.state = 'running') AS started_at,
+       (SELECT min(r.at) FROM experiment_states AS r
+        WHERE r.name = e.name AND r.version = e.version AND r.state = 'stopped') AS stopped_at
 FROM experiments AS e JOIN experiment_states AS s ON s.name = e.name AND s.version = e.version
 ORDER BY e.name, e.version, s.entry DESC;
 
