@@ -5,8 +5,8 @@ python tests/evidence/experiment.py [--users N] [--seed N]
 Three experiments run at once: one whose arm changes nothing, one whose users like more (planted in their behaviour, for
 no ranking has a known effect), one that interleaves a drawn model with none. Users come, are served, shown and like
 over HTTP. Then the clock of the database's rows is put back by the horizon, since nobody waits a week for an evidence.
-The times of a list are told and not judged: two rankings cost what two rankings cost. What is a matter of luck is judged
-at 0.1%: how often an interval of 95% is wrong, is the evidence aa's.
+The times of a list are told and not judged: two rankings cost what two rankings cost. What is a matter of luck is
+judged at 0.1%; how often an interval of 95% is wrong, is the evidence aa's.
 """
 
 from __future__ import annotations
