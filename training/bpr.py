@@ -41,8 +41,8 @@ def fit(interactions: Interactions, config: BprConfig) -> dict[str, np.ndarray]:
 
     BPR has no user step to solve at request time. Instead the vectors that it learnt for its users are regressed on
     the weighted sums of what these liked, and that map (k, k) stands in the projection: what a user's signals add
-    up to is near the vector that training would have given. Sums grow with what was liked, so a user counts by its
-    inverse square: else the few with most likes decide the map. Each artwork's bias is the array offset.
+    up to is near the vector that training would have given. Errors grow with what was liked, so a user counts by its
+    inverse: else the few with most likes decide the map. Each artwork's bias is the array offset.
     """
     liked = csr_matrix(interactions.matrix > 0, dtype=np.float32)
     model = BayesianPersonalizedRanking(
@@ -68,7 +68,7 @@ def fit(interactions: Interactions, config: BprConfig) -> dict[str, np.ndarray]:
 
 def _regress(users: Floats, sums: Floats, likes: NDArray[np.integer]) -> NDArray[np.float64]:
     """The map (k, k) from sums (u, k) of what users liked to their vectors (u, k); ``likes`` (u,) is how many."""
-    scale = (1.0 / np.maximum(likes, 1))[:, None]
+    scale = (np.maximum(likes, 1) ** -0.5)[:, None]
     given, wanted = (sums * scale).astype(np.float64), (users * scale).astype(np.float64)
     normal = given.T @ given
     normal[np.diag_indices_from(normal)] += FOLD_RIDGE * max(float(np.diag(normal).mean()), 1e-12)
