@@ -54,6 +54,7 @@ class Answer:
 class Drawn:
     """All candidates in order, and which of the trial's ways has each of them there; the first where it is one way."""
 
+    recommendation_id: uuid.UUID  # of the list to be; the coins of two that take turns are drawn from it
     trial: Trial
     ranking: Ranking
     teams: Teams
@@ -103,18 +104,19 @@ class Recommender:
 
     async def _draw(self, trial: Trial, state: UserState, ask: Ask, candidates: Candidates) -> Drawn:
         """Candidates in order as the user's arms have it; where two rankings take turns, each as varied as its own."""
-        ways = trial.ways
+        ways, recommendation_id = trial.ways, new_id()
         rankings = [await self._sorter.rank(way.view, state, ask, candidates.rows, lift=way.lift) for way in ways]
         if len(ways) == 1:
-            return Drawn(trial, rankings[0], np.zeros(len(candidates.rows), np.int8), variety=ways[0].variety)
+            alone = np.zeros(len(candidates.rows), np.int8)
+            return Drawn(recommendation_id, trial, rankings[0], alone, ways[0].variety)
         catalogue = ways[0].view.catalogue
         held = _held(catalogue, state)
         one, two = (
             _vary_ranking(catalogue, ranking, held, way.variety, ask.limit)
             for way, ranking in zip(ways, rankings, strict=True)
         )
-        ranking, teams = interleave(one, two, held, ask.limit + SPARES, new_id().int)
-        return Drawn(trial, ranking, teams, variety=0.0)
+        ranking, teams = interleave(one, two, held, ask.limit + SPARES, recommendation_id.int)
+        return Drawn(recommendation_id, trial, ranking, teams, variety=0.0)
 
     def close(self) -> None:
         """Let the ranking threads go."""
@@ -135,7 +137,7 @@ def _list_row(drawn: Drawn, state: UserState, ask: Ask, candidates: Candidates) 
     keys = catalogue.keys[ranking.rows[order]]
     repeats = state.last_list if held[ranking.rows[order]].any() else None
     row = ListRow(
-        recommendation_id=new_id(),
+        recommendation_id=drawn.recommendation_id,
         user_id=ask.user_id,
         session_id=ask.session_id,
         limit=ask.limit,

@@ -53,7 +53,7 @@ def interleave(one: Ranking, two: Ranking, held: Mask, count: int, seed: int) ->
     ``held`` (catalogue,): on lease already, so that nobody picks them. After the picks all others follow as ``one`` has
     them, as team 0.
     """
-    fresh = [ranking.rows[~held[ranking.rows]] for ranking in (one, two)]
+    fresh = [ranking.rows[~held[ranking.rows]][:count] for ranking in (one, two)]  # no team can get further down
     picks, teams = team_draft(fresh[0].tolist(), fresh[1].tolist(), count, seed)
     head = np.array(picks, dtype=np.int32)
     rest = one.rows[~np.isin(one.rows, head)]
