@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.experiments import hashing
@@ -73,6 +73,7 @@ class TestBucket:
         """Doctests."""
         assert doctest.testmod(hashing).failed == 0
 
+    @settings(deadline=None)
     @given(st.text(), st.lists(st.integers(1, 50), min_size=1, max_size=5))
     def test_every_id_has_a_place_and_a_part(self, unit_id: str, weights: list[int]) -> None:
         """Also the ids that cannot be UTF-8 text in the database are refused before: no lone surrogates come here."""

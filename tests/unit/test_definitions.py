@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.errors import BadExperimentError
@@ -132,6 +132,7 @@ RANKED = st.lists(st.integers(0, 60), unique=True, max_size=30)
 class TestTeamDraft:
     """Two rankings, one list."""
 
+    @settings(deadline=None)
     @given(RANKED, RANKED, st.integers(0, 40), st.integers(0, 99))
     def test_every_artwork_once_and_the_teams_in_balance(
         self, one: list[int], two: list[int], count: int, seed: int
@@ -145,6 +146,7 @@ class TestTeamDraft:
             over = [set(ranked) <= set(picks[: end - 1]) for ranked in (one, two)]
             assert abs(lead) <= 1 or any(over)
 
+    @settings(deadline=None)
     @given(RANKED, RANKED, st.integers(0, 40), st.integers(0, 99))
     def test_each_team_picks_its_best_that_is_left(self, one: list[int], two: list[int], count: int, seed: int) -> None:
         """At every turn."""
@@ -158,6 +160,7 @@ class TestTeamDraft:
         firsts = [team_draft([1, 2], [2, 1], 2, seed)[1][0] for seed in range(1_000)]
         assert np.mean(firsts) == pytest.approx(0.5, abs=0.07)
 
+    @settings(deadline=None)
     @given(st.permutations(range(20)), st.permutations(range(20)), st.sets(st.integers(0, 19)), st.integers(0, 25))
     def test_a_ranking_of_two_keeps_everything_and_offers_nothing_held(
         self, one: list[int], two: list[int], held: set[int], count: int

@@ -6,7 +6,7 @@ import doctest
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -61,6 +61,7 @@ def test_cuped_narrows_and_does_not_shift() -> None:
     assert abs(np.mean(gaps)) < 4 * np.std(gaps) / np.sqrt(60)
 
 
+@settings(deadline=None)
 @given(P_VALUES)
 def test_holm_never_makes_a_p_value_smaller_and_keeps_their_order(p_values: list[float]) -> None:
     """And the smallest is multiplied by their number."""
