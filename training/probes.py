@@ -21,11 +21,11 @@ CANDIDATES = 100
 
 
 def make_probes(bundle: Bundle) -> dict[str, np.ndarray]:
-    """Arrays probe_rows and probe_weights (p, s), probe_candidates (c,), probe_scores (p, c); none for content.
+    """Arrays probe_rows and probe_weights (p, s), probe_candidates (c,), probe_scores (p, c); none for content alone.
 
     The last probe's weights are 0: a user without signals, scored by the prior.
     """
-    if bundle.manifest.kind == "content":
+    if _content_alone(bundle):
         return {}
     draw = np.random.default_rng(0)
     count = len(bundle.arrays["artwork_ids"])
@@ -42,7 +42,7 @@ def make_probes(bundle: Bundle) -> dict[str, np.ndarray]:
 
 def check_probes(bundle: Bundle, path: Path) -> None:
     """Raise BadBundleError when the bundle no longer scores as it did when it was trained."""
-    if bundle.manifest.kind == "content":
+    if _content_alone(bundle):
         return
     if "probe_scores" not in bundle.arrays:
         raise BadBundleError(path=path, reason="it holds no probes to compare scores with")
@@ -53,6 +53,11 @@ def check_probes(bundle: Bundle, path: Path) -> None:
         raise BadBundleError(path=path, reason=reason) from error
     if not worst <= PROBE_TOLERANCE:  # NaN is no agreement either
         raise BadBundleError(path=path, reason=f"its scores differ from training's by {worst:.2g} of the largest")
+
+
+def _content_alone(bundle: Bundle) -> bool:
+    """Whether nothing scores by artworks' behaviour; probes know no content."""
+    return all(part.kind == "content" for part in bundle.parts)
 
 
 def _worst_difference(bundle: Bundle) -> float:

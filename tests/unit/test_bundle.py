@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from features.errors import BadBundleError
 from serving import bundle as bundles
-from serving.bundle import ARRAYS, MANIFEST, Bundle, Manifest
+from serving.bundle import ARRAYS, MANIFEST, Bundle, Manifest, Part
 from training.probes import check_probes, make_probes
 
 Arrays = dict[str, np.ndarray]
@@ -110,6 +110,17 @@ def test_a_content_bundle_needs_no_arrays(tmp_path: Path) -> None:
     saved_bundle = bundles.save(tmp_path, about, make_probes(Bundle(about, {}, "")))
     check_probes(saved_bundle, tmp_path)
     assert saved_bundle.arrays == {}
+
+
+def test_a_blend_that_came_down_to_content_needs_no_probes(tmp_path: Path) -> None:
+    """As with few people to learn from: it is saved, loaded and verified, though no artwork's behaviour scores."""
+    about = manifest(
+        kind="blend", model="blend", fold_in="none", parts=(Part(name="content", kind="content", fold_in="none"),)
+    )
+    made = {"artwork_ids": np.array(["one", "other"]), "prior": np.ones(2, np.float32)}
+    saved_bundle = bundles.save(tmp_path, about, {**made, **make_probes(Bundle(about, made, ""))})
+    check_probes(saved_bundle, tmp_path)
+    assert set(saved_bundle.arrays) == set(made)
 
 
 @pytest.mark.parametrize(
