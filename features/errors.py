@@ -113,3 +113,15 @@ class GenerationFailedError(VernissageError):
 
 class BudgetTooSmallError(VernissageError):
     """Not one image can be ordered: {field} comes to {value:g} at once, and an image takes {least:g}."""
+
+
+class BadExperimentError(VernissageError):
+    """The experiment is refused: {field}: {rule}."""
+
+
+class ExperimentConflictError(VernissageError):
+    """The experiment {name} cannot be changed so: {rule}."""
+
+
+class UnknownExperimentError(VernissageError):
+    """There is no experiment called {name!r}."""

@@ -114,6 +114,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     breaker_probe_share: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.1  # of the calls, that half-open lets through
     breaker_successes: Count = 3  # of those, that close it
 
+    # Experiments
+    experiment_holdout: Share = 0.05  # of the users is in no experiment, so that all of them together can be judged
+    experiment_poll_seconds: Positive = 1.0  # how soon a start, ramp or stop is followed
+    experiment_traffic_days: Count = 28  # of the past: how many users come, and how much they differ
+    experiment_longest_days: Count = 56  # by then an experiment must tell something, or it is not started
+
     # The host's routes
     list_job_seconds: Positive = 10.0  # the client polls at about 0, 2, 6, 14 s and gives up at 20 s
 

@@ -73,6 +73,7 @@ class ListRow:
     candidate_size: int
     excluded: dict[str, int]
     rank_traded: float  # mean ranks given up for smoothness; for the answer only
+    experiments: dict[str, Any] | None = None  # what is tried on the user, as the log has it
 
 
 class Leases:
@@ -126,6 +127,7 @@ class Leases:
             "candidate_hash": row.candidate_hash,
             "candidate_size": row.candidate_size,
             "excluded": Jsonb(row.excluded),
+            "experiments": None if row.experiments is None else Jsonb(row.experiments),
             "first_seconds": self._settings.lease_first_seconds,
             "stretch_seconds": self._settings.lease_stretch * self._settings.seconds_per_artwork,
             "grace_seconds": self._settings.lease_grace_seconds,

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -22,11 +22,12 @@ from features.database import query, transaction
 from features.errors import BadBundleError, VernissageError
 from features.host import Host
 from features.settings import Settings
-from serving import bundle as bundles
 from serving import telemetry
 from serving.bundle import Bundle
 from serving.erasure import erase_departed
-from serving.model import Model, make_model
+from serving.experiments.assignment import Plan
+from serving.experiments.following import Follower
+from serving.model import Model, load_model
 
 CHAMPION = "champion"
 Loop = tuple[str, Callable[[], Awaitable[None]], float]
@@ -38,6 +39,7 @@ class View:
 
     catalogue: Catalogue
     model: Model | None
+    beside: Mapping[str, Model] = field(default_factory=dict)  # models of experiments, by version
 
 
 class Live:
@@ -54,6 +56,7 @@ class Live:
         self._broken: str | None = None  # what is wrong with it
         self._noted: tuple[str, datetime] | None = None  # the watcher's refusal
         self._noted_reason: str | None = None
+        self._experiments = Follower(pool, settings)
         self._tasks: list[asyncio.Task[None]] = []
         self.view = View(pool_snapshot.empty(), None)
         self.moved_at: datetime | None = None
@@ -64,6 +67,11 @@ class Live:
         """Why the newest bundle does not serve; None when it does."""
         return self._broken or self._noted_reason
 
+    @property
+    def experiments(self) -> Plan:
+        """What is tried on whom."""
+        return self._experiments.plan
+
     async def start(self, *more: Loop) -> None:
         """Read pool and model once (as far as the database answers) and keep them fresh from then on.
 
@@ -72,6 +80,7 @@ class Live:
         loops: tuple[Loop, ...] = (
             ("catalogue", self.refresh_catalogue, self._settings.catalogue_poll_seconds),
             ("bundle", self.refresh_model, self._settings.bundle_poll_seconds),
+            ("experiments", self.refresh_experiments, self._settings.experiment_poll_seconds),
             ("erasure", partial(erase_departed, self._pool), self._settings.erasure_poll_seconds),
             *more,
         )
@@ -117,16 +126,21 @@ class Live:
             return
         await self._load(Path(row["bundle_path"]), row["digest"], row["version"], row["moved_at"])
 
+    async def refresh_experiments(self) -> None:
+        """Follow what runs, with the models of its arms."""
+        if await self._experiments.refresh():
+            self._show(self.view.catalogue, self.view.model)
+
     async def _load(self, folder: Path, digest: str, version: str, moved_at: datetime) -> None:
         """Load and check in a thread, then swap one reference; a broken one is refused, and looked at again later."""
         try:
-            model = await asyncio.to_thread(_load_model, folder, digest)
+            model = await asyncio.to_thread(load_model, folder, digest)
         except BadBundleError as error:
             if self._refused != digest:
                 self._refused, self._broken = digest, _refuse(version, str(error))
             return
         catalogue = self.view.catalogue
-        self.view = View(catalogue, model.aligned(catalogue.ids, catalogue.vectors))
+        self._show(catalogue, model)
         self.moved_at = moved_at
         self._digest, self._refused, self._broken = digest, "", None
         telemetry.BUNDLES.labels("loaded").inc()
@@ -142,10 +156,12 @@ class Live:
             self._noted, self._noted_reason = (version, at), _refuse(version, reason or "")
 
     def _show(self, catalogue: Catalogue, model: Model | None) -> None:
-        """Swap in a new snapshot, with the model's rows extended to it."""
+        """Swap in a new snapshot, with the rows of every model extended to it."""
         if model is not None:
             model = model.aligned(catalogue.ids, catalogue.vectors)
-        self.view = View(catalogue, model)
+        tried = {version: self.view.beside.get(version, loaded) for version, loaded in self._experiments.models.items()}
+        beside = {version: each.aligned(catalogue.ids, catalogue.vectors) for version, each in tried.items()}
+        self.view = View(catalogue, model, beside)
 
     async def _repeat(self, name: str, step: Callable[[], Awaitable[None]], seconds: float) -> None:
         """Run ``step`` for ever."""
@@ -176,11 +192,3 @@ def _data_until(bundle: Bundle) -> float:
     """Seconds since 1970 of the newest event that the bundle was trained on; 0 where it does not say."""
     until = str(bundle.manifest.params.get("data_until") or "")
     return datetime.fromisoformat(until).timestamp() if until else 0.0
-
-
-def _load_model(folder: Path, digest: str) -> Model:
-    """The bundle, ready to score; the digest must be the one that was published."""
-    bundle = bundles.load(folder)
-    if bundle.digest != digest:
-        raise BadBundleError(path=folder, reason="the manifest is not the one that was published")
-    return make_model(bundle)

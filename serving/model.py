@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 
 from features.arrays import Floats, Mask, Rows
 from features.content import LENGTH, Space, space_of
-from features.errors import CannotScoreError
+from features.errors import BadBundleError, CannotScoreError
+from serving import bundle as bundles
 from serving.bundle import Bundle, Part
 from serving.rankers import (
     ContentRanker,
@@ -89,6 +91,14 @@ class Model:
         if isinstance(ranker, ContentRanker):
             return ranker.score(signal_rows, weights, candidates)
         return ranker.score(self.rows[signal_rows], weights, self.rows[candidates])
+
+
+def load_model(folder: Path, digest: str) -> Model:
+    """The bundle of a folder, ready to score. Raises BadBundleError unless it is the one that was published."""
+    bundle = bundles.load(folder)
+    if bundle.digest != digest:
+        raise BadBundleError(path=folder, reason="the manifest is not the one that was published")
+    return make_model(bundle)
 
 
 def make_model(bundle: Bundle) -> Model:

@@ -70,8 +70,8 @@ class Sorter:
         self._threads = ThreadPoolExecutor(settings.rank_threads, thread_name_prefix="rank")
         self._running = 0
 
-    async def rank(self, view: View, state: UserState, ask: Ask, rows: Rows) -> Ranking:
-        """Every candidate in order, by whatever can score in time."""
+    async def rank(self, view: View, state: UserState, ask: Ask, rows: Rows, *, lift: float | None = None) -> Ranking:
+        """Every candidate in order, by whatever can score in time. ``lift``: see `model_scores`; None: as set."""
         catalogue = view.catalogue
         signal_rows, weights = signal_rows_of(catalogue, state.signal_keys, state.signal_weights)
         named = _asked(catalogue, ask)
@@ -80,7 +80,8 @@ class Sorter:
         if named is not None:
             chosen |= asked
         coverage = 1.0 - len(rows) / max(catalogue.size, 1)
-        scored = await self._model_scores(view, signal_rows, weights, rows)
+        lift = self._settings.exploration if lift is None else lift
+        scored = await self._model_scores(view, signal_rows, weights, rows, lift)
         evidence = Evidence(
             rows=rows,
             heuristic=heuristic.score(catalogue, rows, chosen, coverage=max(coverage, 0.0), user_id=ask.user_id),
@@ -100,14 +101,13 @@ class Sorter:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _model_scores(
-        self, view: View, signal_rows: Rows, weights: Floats, rows: Rows
+        self, view: View, signal_rows: Rows, weights: Floats, rows: Rows, lift: float
     ) -> tuple[Floats, float] | None:
         """The model's scores and the user's median over the pool, or None where it cannot answer."""
         model = view.model
         if model is None:
             telemetry.SKIPPED.labels("model", "missing").inc()
             return None
-        lift = self._settings.exploration
         work = partial(model_scores, view.catalogue, model, signal_rows, weights, rows, lift=lift)
         return await self._timed("model", work)
 

@@ -18,6 +18,8 @@ from features.catalogue import Catalogue
 from features.identifiers import new_id
 from features.settings import Settings
 from serving import heuristic, ladder, telemetry
+from serving.experiments.interleaving import Teams, interleave
+from serving.experiments.trial import Trial, make_trial
 from serving.ladder import Ranking, ShortReason
 from serving.leases import Leases, ListRow, UserState
 from serving.live import Live, View
@@ -48,6 +50,22 @@ class Answer:
     candidates: Candidates
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """All candidates in order, and which of the trial's ways has each of them there; the first where it is one way."""
+
+    recommendation_id: uuid.UUID  # of the list to be; the coins of two that take turns are drawn from it
+    trial: Trial
+    ranking: Ranking
+    teams: Teams
+    variety: float  # to be brought in still
+
+    @property
+    def view(self) -> View:
+        """Pool and model; the first arm's where two take turns."""
+        return self.trial.ways[0].view
+
+
 class Recommender:
     """Answers requests for artworks from one worker."""
 
@@ -61,9 +79,10 @@ class Recommender:
         """Unseen artworks, leased to the session. Raises DatabaseUnavailableError."""
         async with self._leases.locked(ask.user_id, ask.session_id, ask.supersedes) as (connection, state):
             view = self._live.view
+            trial = make_trial(self._live.experiments.assign(ask.user_id), view, self._settings)
             candidates = choose_candidates(view.catalogue, state, ask)
-            ranking = await self._sorter.rank(view, state, ask, candidates.rows)
-            row, repeats = _list_row(view, state, ask, candidates, ranking, variety=self._settings.variety)
+            drawn = await self._draw(trial, state, ask, candidates)
+            row, repeats = _list_row(drawn, state, ask, candidates)
             enough = len(candidates.rows) >= ask.least
             artworks = await self._leases.write(connection, row) if enough else []
         tiers = dict(zip(row.artwork_keys.tolist(), row.evidence, strict=True))
@@ -83,20 +102,34 @@ class Recommender:
             candidates=candidates,
         )
 
+    async def _draw(self, trial: Trial, state: UserState, ask: Ask, candidates: Candidates) -> Drawn:
+        """Candidates in order as the user's arms have it; where two rankings take turns, each as varied as its own."""
+        ways, recommendation_id = trial.ways, new_id()
+        rankings = [await self._sorter.rank(way.view, state, ask, candidates.rows, lift=way.lift) for way in ways]
+        if len(ways) == 1:
+            alone = np.zeros(len(candidates.rows), np.int8)
+            return Drawn(recommendation_id, trial, rankings[0], alone, ways[0].variety)
+        catalogue = ways[0].view.catalogue
+        held = _held(catalogue, state)
+        one, two = (
+            _vary_ranking(catalogue, ranking, held, way.variety, ask.limit)
+            for way, ranking in zip(ways, rankings, strict=True)
+        )
+        ranking, teams = interleave(one, two, held, ask.limit + SPARES, recommendation_id.int)
+        return Drawn(recommendation_id, trial, ranking, teams, variety=0.0)
+
     def close(self) -> None:
         """Let the ranking threads go."""
         self._sorter.close()
 
 
-def _list_row(
-    view: View, state: UserState, ask: Ask, candidates: Candidates, ranking: Ranking, *, variety: float
-) -> tuple[ListRow, uuid.UUID | None]:
+def _list_row(drawn: Drawn, state: UserState, ask: Ask, candidates: Candidates) -> tuple[ListRow, uuid.UUID | None]:
     """The list to write: first what this session holds and has not shown, then the best of the rest."""
+    view, ranking = drawn.view, drawn.ranking
     catalogue = view.catalogue
-    held = np.zeros(len(catalogue.keys), dtype=bool)
-    held[catalogue.rows(state.held)] = True
+    held = _held(catalogue, state)
     again, fresh = _again_and_fresh(held, catalogue.rows(state.held), ranking)
-    fresh = _varied(catalogue, ranking, fresh, variety, max(ask.limit - len(again), 0))
+    fresh = _varied(catalogue, ranking, fresh, drawn.variety, max(ask.limit - len(again), 0))
     fresh = fresh[: max(ask.limit + SPARES - len(again), 0)]
     wish = max(ask.limit - len(again), 0) if ask.smooth else 0
     turned = smooth(catalogue.vectors[ranking.rows[fresh[:wish]]])
@@ -104,7 +137,7 @@ def _list_row(
     keys = catalogue.keys[ranking.rows[order]]
     repeats = state.last_list if held[ranking.rows[order]].any() else None
     row = ListRow(
-        recommendation_id=new_id(),
+        recommendation_id=drawn.recommendation_id,
         user_id=ask.user_id,
         session_id=ask.session_id,
         limit=ask.limit,
@@ -115,7 +148,7 @@ def _list_row(
         artwork_keys=keys,
         scores=ranking.scores[order],
         rungs=ranking.rungs[order],
-        evidence=_evidence(view, ranking.rows[order], ranking.sources[order]),
+        evidence=_evidence(drawn, order),
         known=state.known,
         held=state.held,
         passes=state.passes,
@@ -124,8 +157,29 @@ def _list_row(
         candidate_size=len(candidates.rows),
         excluded=candidates.excluded,
         rank_traded=rank_traded(turned),
+        experiments=drawn.trial.log(_picked(drawn, fresh)),
     )
     return row, repeats
+
+
+def _held(catalogue: Catalogue, state: UserState) -> Mask:
+    """Which artworks the session holds."""
+    held = np.zeros(len(catalogue.keys), dtype=bool)
+    held[catalogue.rows(state.held)] = True
+    return held
+
+
+def _picked(drawn: Drawn, fresh: Places) -> dict[str, list[int]]:
+    """The artwork keys that each team picked, of those offered for the first time; spares too."""
+    keys = drawn.view.catalogue.keys[drawn.ranking.rows[fresh]]
+    return {name: keys[drawn.teams[fresh] == team].tolist() for team, name in enumerate(drawn.trial.teams)}
+
+
+def _vary_ranking(catalogue: Catalogue, ranking: Ranking, held: Mask, variety: float, count: int) -> Ranking:
+    """The ranking with the head of what is not held chosen to differ; the held ones last, for nobody picks them."""
+    fresh = np.flatnonzero(~held[ranking.rows])
+    order = np.concatenate([_varied(catalogue, ranking, fresh, variety, count), np.flatnonzero(held[ranking.rows])])
+    return Ranking(ranking.rows[order], ranking.scores[order], ranking.rungs[order], ranking.sources[order])
 
 
 def _varied(catalogue: Catalogue, ranking: Ranking, fresh: Places, variety: float, count: int) -> Places:
@@ -138,12 +192,16 @@ def _varied(catalogue: Catalogue, ranking: Ranking, fresh: Places, variety: floa
     return np.concatenate([head[order], fresh[len(head) :]])
 
 
-def _evidence(view: View, rows: Rows, sources: ladder.Sources) -> list[Tier]:
-    """What the place of each artwork on the list rests on."""
-    told = view.catalogue.vectors[rows].any(axis=1)
+def _evidence(drawn: Drawn, order: Places) -> list[Tier]:
+    """What the place of each artwork on the list rests on, by the model of the team that has it there."""
+    rows, teams = drawn.ranking.rows[order], drawn.teams[order]
+    told = drawn.view.catalogue.vectors[rows].any(axis=1)
+    sources = drawn.ranking.sources[order]
     tiers = np.where((sources == ladder.BY_NEARNESS) & told, "content", "none")
-    if view.model is not None:
-        tiers = np.where(sources == ladder.BY_MODEL, view.model.tiers(rows), tiers)
+    for team, way in enumerate(drawn.trial.ways):
+        if way.view.model is not None:
+            by_model = (sources == ladder.BY_MODEL) & (teams == team)
+            tiers = np.where(by_model, way.view.model.tiers(rows), tiers)
     found: list[Tier] = tiers.tolist()
     return found
 
@@ -157,7 +215,8 @@ def _again_and_fresh(held: Mask, held_rows: Rows, ranking: Ranking) -> tuple[Pla
     again = again[np.argsort(_places(held_rows, ranking.rows[again]))]
     relaxed = ranking.rungs[again] == ladder.RELAXED
     fresh = np.flatnonzero(~held[ranking.rows])
-    better = np.searchsorted(ranking.rungs[fresh], ladder.RELAXED)
+    worse = ranking.rungs[fresh] >= ladder.RELAXED  # from some place on; where two rankings take turns, not all then
+    better = int(worse.argmax()) if worse.any() else len(fresh)
     return again[~relaxed], np.concatenate([fresh[:better], again[relaxed], fresh[better:]])
 
 

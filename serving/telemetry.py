@@ -67,6 +67,12 @@ MODEL_DRIFT = Gauge(
     "Share of events on other artworks than the live model was trained on, at the last look.",
     multiprocess_mode="livemax",
 )
+TRIALS = Counter(
+    "vernissage_experiment_lists_total",
+    "Lists of users in an experiment, by outcome (exposed; no_model: an arm's model is not loaded).",
+    ["outcome"],
+)
+EXPERIMENTS_RUNNING = Gauge("vernissage_experiments_running", "Experiments that run.", multiprocess_mode="livemax")
 
 BUDGET_REFUSED = Counter("vernissage_generation_refused_total", "Images that the budget or its switch refused.")
 BUDGET_DAY = Gauge(

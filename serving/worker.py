@@ -18,6 +18,7 @@ from features.settings import Settings
 from serving import telemetry, tokens
 from serving.breakers import Breakers
 from serving.budget import Budget
+from serving.experiments.registry import Registry
 from serving.generation_watch import GenerationWatch
 from serving.host_lists import HostLists
 from serving.host_monitor import HostMonitor
@@ -57,6 +58,7 @@ class Parts:
     ledger: Ledger
     breakers: Breakers
     watch: GenerationWatch
+    registry: Registry
     secret: str  # the installation's own: pseudonyms in logs, signatures of tokens
 
 
@@ -169,6 +171,7 @@ class Worker:
             ledger=ledger,
             breakers=breakers,
             watch=watch,
+            registry=Registry(self.pool, self.settings),
             secret=row[0] if row else "",
         )
 

@@ -52,6 +52,13 @@ class Case:
 EVENT = {"event_id": "e-1", "user_id": "ada", "artwork_id": "a-1", "kind": "dwell", "session_id": "tab", "value": 3.5}
 CLAIM = {"user_id": "ada", "session_id": "tab", "lease_id": UUID, "artwork_id": "a-1", "claim_id": "c-1"}
 
+EXPERIMENT = {
+    "name": "more-variety", "version": 1, "hypothesis": "It keeps people longer", "owner": "ada", "unit": "user",
+    "layer": "lists", "slots": {"first": 0, "count": 100}, "design": "split", "primary_metric": "likes_per_display",
+    "smallest_effect": 0.1, "guardrails": ["fill_rate"],
+    "arms": [{"name": "control", "weight": 1, "policy": {}}, {"name": "varied", "policy": {"variety": 0.5}}],
+}  # fmt: skip
+
 ROUTES = {
     "next": Route("GET", "/v1/users/ada/next", {"limit": 3, "session_id": "tab", "styles": "cubism"}),
     "prefetch": Route("POST", "/v1/users/ada/prefetch", {}, {"session_id": "tab", "depth": 3}),
@@ -79,6 +86,14 @@ ROUTES = {
     "needs": Route("POST", "/v1/need", {}, {"user_ids": ["ada", "bob"]}),
     "pool": Route("GET", "/v1/pool"),
     "plans": Route("POST", "/v1/generation/plans", {}, {"dry_run": True, "most": 3}),
+    "assignments": Route("GET", "/v1/users/ada/assignments"),
+    "experiments": Route("GET", "/v1/experiments"),
+    "create_experiment": Route("POST", "/v1/experiments", {}, EXPERIMENT),
+    "experiment": Route("GET", "/v1/experiments/unheard-of"),
+    "start_experiment": Route("POST", "/v1/experiments/unheard-of/start", {}, {"slots": 5}),
+    "ramp_experiment": Route("POST", "/v1/experiments/unheard-of/ramp", {}, {"slots": 5}),
+    "stop_experiment": Route("POST", "/v1/experiments/unheard-of/stop", {}, {"reason": "enough"}),
+    "archive_experiment": Route("POST", "/v1/experiments/unheard-of/archive"),
 }
 
 #: Routes for whoever watches over generation; the others are for displays.
@@ -143,6 +158,20 @@ BAD: dict[str, dict[str, Any]] = {
     "order id": {"a word": "order", "too short": UUID[:-1], "a number": "7", "in braces": f"{{{UUID}}}"},
     "state": {"unknown": "lost", "in capitals": "SENT", "empty": ""},
     "entry": {name: bad for name, bad in _COUNTS.items() if name != "zero"},
+    "name": {
+        "too long": "x" * 64, "in capitals": "ADA", "with a space": "a b", "holding NUL": "a\0b", "empty": "",
+        "a number": 7, "null": None, "a list": ["ada"],
+    },
+    "text": {"empty": "", "too long": "x" * 2_001, "holding NUL": "a\0b", "a number": 7, "null": None},
+    "version": {"zero": 0, "too large": 10_000, "a fraction": 1.5, "text": "1", "null": None, "true": True},
+    "slot count": {"zero": 0, "negative": -1, "too large": 10_001, "a fraction": 1.5, "text": "5", "true": True},
+    "slots": {"a number": 5, "a list": [0, 5], "null": None},
+    "arms": {"one": [{"name": "a"}], "none": [], "nine": [{"name": f"a{n}"} for n in range(9)], "null": None},
+    "weight": {"zero": 0, "negative": -1, "too large": 10_001, "a fraction": 0.5, "text": "1", "null": None},
+    "policy": {"a text": "varied", "a list": [], "null": None, "of an unknown knob": {"colour": 1}},
+    "unit": {"unknown": "planet", "null": None, "a number": 1},
+    "effect": {"zero": 0, "negative": -0.1, "too large": 11, "text": "0.1", "null": None, "true": True},
+    "guardrails": {"unknown": ["smiles"], "a text": "fill_rate", "null": None},
     "value": {"negative": -0.5, "too large": 1e6 + 1, "text": "3", "true": True, "a list": [3]},
 }  # fmt: skip
 
@@ -219,12 +248,36 @@ FIELDS = [
     ("plans", "body", "dry_run", "flag"),
     ("plans", "body", "most", "most"),
     ("plans", "body", "dollars", "dollars"),
+    ("assignments", "path", "user_id", "id"),
+    ("create_experiment", "body", "name", "name"),
+    ("create_experiment", "body", "version", "version"),
+    ("create_experiment", "body", "hypothesis", "text"),
+    ("create_experiment", "body", "owner", "text"),
+    ("create_experiment", "body", "unit", "unit"),
+    ("create_experiment", "body", "layer", "name"),
+    ("create_experiment", "body", "slots", "slots"),
+    ("create_experiment", "body", "design", "unit"),
+    ("create_experiment", "body", "arms", "arms"),
+    ("create_experiment", "body.arms", "name", "name"),
+    ("create_experiment", "body.arms", "weight", "weight"),
+    ("create_experiment", "body.arms", "policy", "policy"),
+    ("create_experiment", "body", "primary_metric", "unit"),
+    ("create_experiment", "body", "smallest_effect", "effect"),
+    ("create_experiment", "body", "guardrails", "guardrails"),
+    *(
+        (name, "path", "name", "name")
+        for name in ("experiment", "start_experiment", "ramp_experiment", "stop_experiment", "archive_experiment")
+    ),
+    ("start_experiment", "body", "slots", "slot count"),
+    ("ramp_experiment", "body", "slots", "slot count"),
+    ("stop_experiment", "body", "reason", "text"),
 ]
 PIECES = {
     "user_id": "ada",
     "artwork_id": "a-1",
     "session_id": "tab",
     "order_id": UUID,
+    "name": "unheard-of",
 }  # what stands for a field in ROUTES' paths
 
 #: Fields without which a body or query is refused.
@@ -240,6 +293,13 @@ REQUIRED = [
     ("needs", "body", "user_ids"),
     ("heartbeat", "body", "user_id"),
     ("end_session", "query", "user_id"),
+    *(
+        ("create_experiment", "body", name)
+        for name in ("name", "hypothesis", "owner", "layer", "slots", "arms", "primary_metric", "smallest_effect")
+    ),
+    ("create_experiment", "body.arms", "name"),
+    ("ramp_experiment", "body", "slots"),
+    ("stop_experiment", "body", "reason"),
 ]
 
 #: Bodies that are no JSON object; the code of each.
@@ -302,7 +362,8 @@ def _missing_fields() -> Iterator[Case]:
 
 def _bad_bodies() -> Iterator[Case]:
     """Bodies that are no JSON object, that are too large, or of no shape or two."""
-    for name in ("impressions (list)", "claims (one)", "tokens", "heartbeat", "prefetch", "needs", "plans"):
+    changes = ("create_experiment", "start_experiment", "ramp_experiment", "stop_experiment")
+    for name in ("impressions (list)", "claims (one)", "tokens", "heartbeat", "prefetch", "needs", "plans", *changes):
         route = ROUTES[name]
         for what, (content, code) in BODIES.items():
             yield Case(name, what, route.method, _url(route), 400, code, content)
@@ -341,6 +402,8 @@ def _bad_routes() -> Iterator[Case]:
     wrong = {"GET": "POST", "POST": "GET", "DELETE": "PATCH", "PUT": "PATCH"}
     for name, route in ROUTES.items():
         method = wrong[route.method]
+        if any((each.method, each.path) == (method, route.path) for each in ROUTES.values()):
+            method = "PATCH"
         yield Case(name, f"{method} instead", method, _url(route), 405, "method_not_allowed")
     yield Case("health", "TRACE instead", "TRACE", "/v1/health", 405, "method_not_allowed")
     yield Case("metrics", "POST instead", "POST", "/metrics", 405, "method_not_allowed")

@@ -27,6 +27,7 @@ from features.errors import BadBundleError, NoEarlierVersionError
 from features.settings import Settings
 from serving import bundle as bundles
 from serving.bundle import Bundle, Manifest
+from serving.experiments.registry import model_alias
 from serving.live import CHAMPION
 from training import tracking
 from training.probes import check_probes
@@ -108,6 +109,18 @@ def deliver(settings: Settings, connection: psycopg.Connection) -> Outcome | Non
             return Outcome("refuse", version, str(error))
         _set_live(version, "publish", delivered, connection, {})
         return Outcome("publish", version)
+
+
+def deliver_for_experiment(version: str, settings: Settings, connection: psycopg.Connection) -> Delivered:
+    """Bring a version to the workers for the arm of an experiment; what is live stays.
+
+    Raises BadBundleError or TrackingError.
+    """
+    with _one_at_a_time(connection):
+        delivered = fetch(version, settings)
+        row = {"alias": model_alias(version), "version": version, "bundle_path": str(delivered.folder)}
+        connection.execute(query("set_live_model"), {**row, "digest": delivered.bundle.digest})
+        return delivered
 
 
 def fetch(version: str, settings: Settings) -> Delivered:

@@ -135,14 +135,14 @@ WITH offered AS (
 ), list AS (
     INSERT INTO vernissage.served_lists (
         recommendation_id, user_id, session_id, repeats, policy, model_version, requested, reason,
-        artwork_keys, scores, rungs, propensities, candidate_hash, candidate_size, excluded)
+        artwork_keys, scores, rungs, propensities, candidate_hash, candidate_size, excluded, experiments)
     SELECT %(recommendation_id)s, %(user_id)s, %(session_id)s, %(repeats)s::uuid, %(policy)s, %(model_version)s,
            %(limit)s, %(reason)s,
            coalesce(array_agg(f.artwork_key ORDER BY f.position), '{}'),
            coalesce(array_agg(f.score ORDER BY f.position), '{}'),
            coalesce(array_agg(f.rung ORDER BY f.position), '{}'),
            coalesce(array_agg(1.0::real ORDER BY f.position), '{}'),
-           %(candidate_hash)s, %(candidate_size)s, %(excluded)s
+           %(candidate_hash)s, %(candidate_size)s, %(excluded)s, %(experiments)s::jsonb
     FROM offered AS f
 ), hosted AS (
     INSERT INTO vernissage.hosted_users (user_id) SELECT %(user_id)s WHERE %(known)s ON CONFLICT DO NOTHING
@@ -345,7 +345,8 @@ WITH gone AS (SELECT unnest(%(user_ids)s::text[]) AS user_id),
      tabs AS (DELETE FROM vernissage.sessions AS t USING gone WHERE t.user_id = gone.user_id),
      taken AS (DELETE FROM vernissage.absorbed AS t USING gone WHERE t.user_id = gone.user_id),
      again AS (DELETE FROM vernissage.replays AS t USING gone WHERE t.user_id = gone.user_id),
-     waits AS (DELETE FROM vernissage.list_jobs AS t USING gone WHERE t.user_id = gone.user_id)
+     waits AS (DELETE FROM vernissage.list_jobs AS t USING gone WHERE t.user_id = gone.user_id),
+     arms AS (DELETE FROM vernissage.experiment_overrides AS t USING gone WHERE t.user_id = gone.user_id)
 DELETE FROM vernissage.hosted_users AS t USING gone WHERE t.user_id = gone.user_id;
 
 -- History, favourites, replays -----------------------------------------------------------------------------------
@@ -429,6 +430,127 @@ VALUES (%(actor)s, %(action)s, %(subject)s, %(detail)s);
 
 -- name: installation_secret
 SELECT value FROM vernissage.secrets WHERE name = 'installation';
+
+-- Experiments -----------------------------------------------------------------------------------------------------
+
+-- One change at a time: what is refused depends on what runs.
+-- name: lock_experiments
+SELECT pg_advisory_xact_lock(hashtextextended('vernissage.experiments', 0));
+
+-- name: experiments
+SELECT n.* FROM vernissage.experiments_now AS n ORDER BY n.name, n.version DESC;
+
+-- name: experiment
+SELECT n.* FROM vernissage.experiments_now AS n WHERE n.name = %(name)s ORDER BY n.version DESC;
+
+-- name: running_experiments
+SELECT n.name, n.version, n.slots, n.definition,
+       (SELECT jsonb_object_agg(o.user_id, o.arm) FROM vernissage.experiment_overrides AS o WHERE o.name = n.name)
+       AS overrides
+FROM vernissage.experiments_now AS n WHERE n.state = 'running' ORDER BY n.name;
+
+-- name: create_experiment
+INSERT INTO vernissage.experiments (name, version, definition) VALUES (%(name)s, %(version)s, %(definition)s);
+
+-- name: set_experiment_state
+INSERT INTO vernissage.experiment_states (name, version, state, slots, horizon_days, power, reason)
+VALUES (%(name)s, %(version)s, %(state)s, %(slots)s, %(horizon_days)s, %(power)s, %(reason)s);
+
+-- name: set_override
+INSERT INTO vernissage.experiment_overrides (name, user_id, arm) VALUES (%(name)s, %(user_id)s, %(arm)s)
+ON CONFLICT (name, user_id) DO UPDATE SET arm = excluded.arm, at = now();
+
+-- name: unset_override
+DELETE FROM vernissage.experiment_overrides WHERE name = %(name)s AND user_id = %(user_id)s;
+
+-- name: model_is_delivered
+SELECT EXISTS (SELECT FROM vernissage.live_models WHERE alias = %(alias)s);
+
+-- Users of the last days by the day that they first came on, with the moments of a metric's two parts over users.
+-- name: experiment_traffic
+WITH people AS (
+    SELECT min(e.received_at) AS first, {parts}
+    FROM vernissage.events AS e WHERE e.received_at > now() - make_interval(days => %(days)s)
+    GROUP BY e.user_id
+)
+SELECT floor(extract(epoch FROM p.first - now()) / 86400)::integer + %(days)s AS day, count(*) AS users,
+       sum(v.x) AS x, sum(v.y) AS y, sum(v.x * v.x) AS xx, sum(v.y * v.y) AS yy, sum(v.x * v.y) AS xy
+FROM people AS p, LATERAL (SELECT {numerator}::float8 AS x, {denominator}::float8 AS y) AS v
+GROUP BY 1 ORDER BY 1;
+
+-- What of a user's events the metrics are made of.
+-- name: metric_parts
+count(*) FILTER (WHERE e.kind = 'displayed') AS displays,
+count(*) FILTER (WHERE e.kind IN ('like', 'favourite')) AS likes,
+count(*) FILTER (WHERE e.kind = 'skip') AS skips,
+coalesce(sum(e.value) FILTER (WHERE e.kind = 'dwell'), 0) AS dwell;
+
+-- Who was exposed to one version, in order: the first list that says so starts a user's analysis. `arm` is NULL where
+-- the lists are interleaved.
+-- name: experiment_units
+SELECT l.user_id, min(l.served_at) AS first,
+       (array_agg(l.experiments -> %(name)s ->> 'arm' ORDER BY l.served_at))[1] AS arm,
+       bool_or(l.experiments -> %(name)s ? 'overridden') AS overridden
+FROM vernissage.served_lists AS l
+WHERE l.experiments @> %(marked)s AND l.served_at < %(until)s
+GROUP BY l.user_id ORDER BY first, l.user_id;
+
+-- What users did from their first exposure on, for `days` at most.
+-- name: experiment_after
+SELECT u.user_id, {parts}
+FROM unnest(%(user_ids)s::text[], %(firsts)s::timestamptz[]) AS u (user_id, first)
+JOIN vernissage.events AS e ON e.user_id = u.user_id
+     AND e.at >= u.first AND e.at < least(u.first + make_interval(days => %(days)s), %(until)s)
+GROUP BY u.user_id;
+
+-- What they did before it.
+-- name: experiment_before
+SELECT u.user_id, {parts}
+FROM unnest(%(user_ids)s::text[], %(firsts)s::timestamptz[]) AS u (user_id, first)
+JOIN vernissage.events AS e ON e.user_id = u.user_id
+     AND e.at < u.first AND e.at >= u.first - make_interval(days => %(days)s)
+GROUP BY u.user_id;
+
+-- How they were served.
+-- name: experiment_lists
+SELECT u.user_id, count(*) AS lists, sum(l.requested) AS asked, sum(cardinality(l.artwork_keys)) AS returned,
+       count(*) FILTER (WHERE l.reason = 'exhausted') AS stockouts
+FROM unnest(%(user_ids)s::text[], %(firsts)s::timestamptz[]) AS u (user_id, first)
+JOIN vernissage.served_lists AS l ON l.user_id = u.user_id
+     AND l.served_at >= u.first AND l.served_at < least(u.first + make_interval(days => %(days)s), %(until)s)
+GROUP BY u.user_id;
+
+-- Displays and likes by the tenth of the pool that the user had seen before each display.
+-- name: experiment_tenths
+WITH seen AS (
+    SELECT v.user_id, v.artwork_key, v.seen_at, u.first,
+           row_number() OVER (PARTITION BY v.user_id ORDER BY v.seen_at, v.artwork_key) - 1 AS before
+    FROM unnest(%(user_ids)s::text[], %(firsts)s::timestamptz[]) AS u (user_id, first)
+    JOIN vernissage.seen AS v ON v.user_id = u.user_id AND v.loaded_by IS NULL
+)
+SELECT s.user_id, least(10 * s.before / greatest(%(pool)s, 1), 9)::integer AS tenth, count(*) AS displays,
+       count(*) FILTER (WHERE EXISTS (
+           SELECT FROM vernissage.events AS e WHERE e.user_id = s.user_id AND e.artwork_key = s.artwork_key
+              AND e.kind <> 'displayed' AND e.kind IN ('like', 'favourite'))) AS likes
+FROM seen AS s WHERE s.seen_at >= s.first AND s.seen_at < %(until)s
+GROUP BY s.user_id, tenth;
+
+-- Likes by the team that picked the artwork, of those that an interleaved list offered; the first list counts.
+-- name: experiment_teams
+WITH picked AS (
+    SELECT DISTINCT ON (l.user_id, k.key) l.user_id, t.team, k.key::integer AS artwork_key, l.served_at
+    FROM vernissage.served_lists AS l,
+         LATERAL jsonb_each(l.experiments -> %(name)s -> 'teams') AS t (team, keys),
+         LATERAL jsonb_array_elements_text(t.keys) AS k (key)
+    WHERE l.experiments @> %(marked)s AND l.served_at < %(until)s AND k.key::integer = ANY (l.artwork_keys)
+    ORDER BY l.user_id, k.key, l.served_at
+)
+SELECT p.user_id, p.team, count(*) AS offered,
+       count(*) FILTER (WHERE EXISTS (
+           SELECT FROM vernissage.events AS e WHERE e.user_id = p.user_id AND e.artwork_key = p.artwork_key
+              AND e.kind <> 'displayed' AND e.kind IN ('like', 'favourite')
+              AND e.at >= p.served_at AND e.at < %(until)s)) AS likes
+FROM picked AS p GROUP BY p.user_id, p.team;
 
 -- Learning --------------------------------------------------------------------------------------------------------
 -- Read with COPY. Times are microseconds since 1970 in UTC; the host's clockless stamps mean UTC.

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 import msgspec
+from msgspec import UNSET
 
 from features.dna import DnaKind, read_dna
 from serving.api.operations import FRONTEND, Call, Operation
@@ -19,12 +20,14 @@ from serving.api.schemas import (
     PrefetchItem,
     UserPath,
 )
+from serving.experiments.assignment import settings_of
 from serving.ladder import RUNG_REASONS, SHORT
 from serving.prefetch import THRESHOLDS, plan
 from serving.ranking import Ask
 from serving.recommend import Answer
 from serving.signing import hold
 
+DEPTH = 10  # artworks of a prefetch plan
 _PLAIN = (
     "image_url", "expires_at",
     "prompt", "orientation", "is_library", "aspect_ratio", "catalogue_tier", "width", "height",
@@ -55,7 +58,7 @@ async def prefetch(call: Call) -> PrefetchAnswer:
     ask = Ask(
         user_id=call.path["user_id"],
         session_id=asked.session_id,
-        limit=asked.depth,
+        limit=_depth(call, asked),
         orientation=asked.orientation,
         styles=tuple(asked.styles),
         supersedes=asked.supersedes,
@@ -92,6 +95,14 @@ async def prefetch(call: Call) -> PrefetchAnswer:
         threshold=THRESHOLDS[asked.network],
         retry_after_seconds=answer.retry_after,
     )
+
+
+def _depth(call: Call, asked: PrefetchBody) -> int:
+    """As many artworks as asked for; where the browser leaves it open, as the user's arm says."""
+    if asked.depth is not UNSET:
+        return asked.depth
+    tried = settings_of(call.worker.parts.live.experiments.assign(call.path["user_id"]))
+    return int(tried.get("prefetch_depth", DEPTH))
 
 
 def _next_answer(call: Call, answer: Answer) -> NextAnswer:

@@ -43,6 +43,7 @@ class Call:
     request_id: str
     user_id: str = ""  # where the operation has its user named beside path, query and body
     last_event_id: str = ""  # what a stream of events goes on after
+    key_id: str = "-"  # of the caller's key, for the audit log
 
 
 Handler = Callable[[Call], Awaitable[Any]]
@@ -102,7 +103,8 @@ class Operation:
         body = await self._read_body(request, worker.settings) if self.body_types else None
         _check_user(caller, request.path_params, query, body)
         last_event_id = request.headers.get("last-event-id", "")
-        return Call(worker, dict(request.path_params), query, body, request_id, user_id, last_event_id)
+        key_id = caller.key_id if caller else "-"
+        return Call(worker, dict(request.path_params), query, body, request_id, user_id, last_event_id, key_id)
 
     async def _authorise(self, request: Request, worker: Worker) -> Key | None:
         """Who calls: the bearer's key or token must be live and carry the scope. None where no key is needed."""

@@ -6,9 +6,11 @@ from datetime import date, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from features.coverage import Band
+from serving.experiments.definitions import SLOTS, Definition, Name, Policy, Text
+from serving.experiments.registry import State
 from serving.ladder import RungReason, ShortReason
 from serving.model import Tier
 from serving.prefetch import Network
@@ -120,7 +122,10 @@ class PrefetchBody(Struct, kw_only=True):
     """What a browser can load ahead."""
 
     session_id: Label = ""
-    depth: Annotated[int, Meta(ge=1, le=50, description="how many artworks at most")] = 10
+    depth: (
+        Annotated[int, Meta(ge=1, le=50, description="how many artworks at most; default: the user's arm's, else 10")]
+        | UnsetType
+    ) = UNSET
     network: Annotated[Network, Meta(description="the Network Information API's effectiveType")] = "4g"
     save_data: Annotated[bool, Meta(description="only the next one")] = False
     byte_budget: Annotated[int, Meta(ge=0, description="bytes")] | None = None
@@ -396,3 +401,65 @@ class Health(Struct, kw_only=True):
     pool: Dependency
     bundle: Dependency
     generator: Dependency
+
+
+class ExperimentPath(Struct):
+    """The path of a route about one experiment."""
+
+    name: Name
+
+
+class StartBody(Struct):
+    """How an experiment begins."""
+
+    slots: Annotated[int, Meta(ge=1, le=SLOTS, description="how many of its slots; default: all")] | UnsetType = UNSET
+
+
+class RampBody(Struct):
+    """How far an experiment grows."""
+
+    slots: Annotated[int, Meta(ge=1, le=SLOTS, description="how many of its slots, more than now")]
+
+
+class StopBody(Struct):
+    """Why an experiment ends."""
+
+    reason: Text
+
+
+class Experiment(Struct, kw_only=True):
+    """How one version of an experiment stands."""
+
+    definition: Definition
+    state: State
+    slots: Annotated[int, Meta(description="how many of its slots are in use")]
+    horizon_days: Annotated[int | None, Meta(description="how long after its start it is judged; null for a draft")]
+    power: Annotated[float | None, Meta(description="expected chance to find the smallest effect by then")]
+    reason: Annotated[str | None, Meta(description="of a stop")]
+    at: Annotated[datetime, Meta(description="of the last change")]
+    started_at: datetime | None
+    stopped_at: datetime | None
+
+
+class ExperimentsAnswer(Struct):
+    """Every version of every experiment, or of one, the newest first."""
+
+    experiments: list[Experiment]
+
+
+class Assignment(Struct, kw_only=True):
+    """A user's arm in one experiment."""
+
+    experiment: str
+    version: int
+    arm: Annotated[str | None, Meta(description="null where the lists of an interleaved experiment hold both")]
+    overridden: bool
+
+
+class AssignmentsAnswer(Struct, kw_only=True):
+    """What is tried on one user, and what a frontend is to use for it."""
+
+    user_id: str
+    held_out: Annotated[bool, Meta(description="of the share of users who are in no experiment")]
+    assignments: list[Assignment]
+    settings: Annotated[Policy, Meta(description="what the arms set together; what is left out stays as it is")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serving.api import displays, generation, lists, needs, past, plans, status
+from serving.api import displays, experiments, generation, lists, needs, past, plans, status
 
 OPERATIONS = (
     *lists.OPERATIONS,
@@ -11,6 +11,7 @@ OPERATIONS = (
     *needs.OPERATIONS,
     *plans.OPERATIONS,
     *generation.OPERATIONS,
+    *experiments.OPERATIONS,
     *status.OPERATIONS,
 )
 METRICS = status.METRICS

@@ -128,6 +128,7 @@ def _list_values(user_id: str, keys: list[int]) -> dict[str, Any]:
         "candidate_hash": 0,
         "candidate_size": len(keys),
         "excluded": Jsonb({}),
+        "experiments": None,
         "first_seconds": 60.0,
         "stretch_seconds": 90.0,
         "grace_seconds": 60.0,

@@ -12,7 +12,9 @@ from tests.integration.conftest import Start
 from tests.service import Service
 from tests.tab import assert_lost, claim_of, items_of, seen_of, send
 
-TABLES = ("seen", "events", "served_lists", "sessions", "absorbed", "hosted_users", "replays")
+TABLES = (
+    "seen", "events", "served_lists", "sessions", "absorbed", "hosted_users", "replays", "experiment_overrides",
+)  # fmt: skip
 POLL_SECONDS = 0.5
 
 
@@ -39,6 +41,8 @@ def live_a_little(service: Service, host: Host, user: str) -> None:
     service.record(like)
     service.client.post(f"/v1/users/{user}/history/{items[0]['artwork_id']}/replay").raise_for_status()
     service.client.put(f"/v1/users/{user}/favourites/{items[0]['artwork_id']}").raise_for_status()
+    override = "INSERT INTO vernissage.experiment_overrides (name, user_id, arm) VALUES ('more-variety', %s, 'varied')"
+    host.connection.execute(override, (user,))
 
 
 def delete_user(host: Host, user: str) -> None:

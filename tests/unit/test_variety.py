@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from features.content import LENGTH
 from features.settings import Settings
+from serving.experiments.assignment import Plan
 from serving.leases import ListRow, UserState
 from serving.live import View
 from serving.model import make_model
@@ -99,7 +100,7 @@ def kinds_listed(variety: float) -> list[int]:
         last_list=None, signal_keys=seen, signal_weights=np.ones(4, np.float32), orientation=None, styles=[],
     )  # fmt: skip
     settings = Settings(variety=variety, rank_deadline_ms=60_000.0)
-    recommender = Recommender(OneUser(state), SimpleNamespace(view=view), settings)  # type: ignore[arg-type] # stand-ins
+    recommender = Recommender(OneUser(state), SimpleNamespace(view=view, experiments=Plan()), settings)  # type: ignore[arg-type] # stand-ins
     answer = asyncio.run(recommender.next(Ask("ada", "tab", 6)))
     recommender.close()
     assert {artwork["rung"] for artwork in answer.artworks} == {1}

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from features.errors import VernissageError
-from training.cli import data, database, generation, judging, models, service, simulation, train, world
+from training.cli import data, database, experiments, generation, judging, models, service, simulation, train, world
 
 app = typer.Typer(
     name="vernissage",
@@ -35,6 +35,7 @@ app.command()(models.publish)
 app.command()(models.rollback)
 app.command("models")(models.models)
 app.command()(models.watch)
+app.add_typer(experiments.group)
 
 
 def main() -> None:
