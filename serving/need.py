@@ -31,20 +31,33 @@ class Basis(StrEnum):
 
 @dataclass(frozen=True)
 class LeadTime:
-    """From order to artwork: log-normal with these quantiles, or an outage with its share of the time."""
+    """From order to artwork: log-normal with these quantiles, or an outage that begins while the artwork is wanted.
+
+    The share of the time that generation is away would say too much: what an order buys is to have the artwork before
+    an outage begins, and whoever wants it is there for a session, not for ever.
+    """
 
     p50: float  # seconds
     p95: float
     outage_share: float = 0.0  # of the time that generation is away
-    outage_seconds: float = 1_800.0  # how long it is away when it is
+    outage_seconds: float = 1_800.0  # how long it is away when it is, mean
+    wanted_seconds: float = 600.0  # a session of ten artworks, a minute each
+
+    @property
+    def outage_chance(self) -> float:
+        """P(an outage begins while the artwork is wanted), outages being as rare as their share and length tell."""
+        if self.outage_share >= 1:
+            return 1.0
+        up = self.outage_seconds * (1 - self.outage_share) / max(self.outage_share, 1e-12)
+        return -math.expm1(-self.wanted_seconds / up)
 
     @property
     def points(self) -> list[tuple[float, float]]:
         """(seconds, weight): the law in a few points; the weights sum to 1."""
         sigma = math.log(max(self.p95 / self.p50, 1.0)) / Z95
-        up = 1 - self.outage_share
-        found = [(self.p50 * math.exp(sigma * z), up * weight) for z, weight in NORMAL]
-        return found if up >= 1 else [*found, (self.outage_seconds + self.p50, self.outage_share)]
+        away = self.outage_chance if self.outage_share > 0 else 0.0
+        found = [(self.p50 * math.exp(sigma * z), (1 - away) * weight) for z, weight in NORMAL]
+        return [*found, (self.outage_seconds + self.p50, away)] if away else found
 
 
 def expected_lead(settings: Settings, outage_share: float = 0.0) -> LeadTime:
