@@ -1019,15 +1019,18 @@ WITH placed AS (
 )
 INSERT INTO vernissage.order_versions (order_id, version, state) SELECT order_id, 1, 'planned' FROM placed;
 
--- The next version, where the newest one allows it; of two at once the primary key lets one through.
+-- The next version, where the newest one allows it; of two at once the primary key lets one through. Nothing is sent
+-- while generation is stopped, also by a loop that has not heard of it yet.
 -- name: advance_order
 INSERT INTO vernissage.order_versions (order_id, version, state, detail)
 SELECT v.order_id, v.version + 1, t.new, %(detail)s
 FROM (SELECT n.order_id, n.version, n.state FROM vernissage.order_versions AS n
       WHERE n.order_id = %(order_id)s ORDER BY n.version DESC LIMIT 1) AS v
 JOIN vernissage.order_transitions AS t ON t.old = v.state AND t.new = %(state)s
-WHERE t.old <> 'expired' OR EXISTS (SELECT FROM vernissage.order_versions AS s
-                                    WHERE s.order_id = v.order_id AND s.state = 'sent')
+WHERE (t.old <> 'expired' OR EXISTS (SELECT FROM vernissage.order_versions AS s
+                                     WHERE s.order_id = v.order_id AND s.state = 'sent'))
+  AND (t.new <> 'sent' OR NOT (SELECT b.stopped FROM vernissage.budget AS b))
+  AND (%(only_from)s::text IS NULL OR t.old = %(only_from)s)
 ON CONFLICT DO NOTHING
 RETURNING entry;
 
