@@ -176,9 +176,12 @@ class Ledger:
         """The orders that are not over, the most urgent first."""
         return [_order(row) for row in await self._rows("open_orders", grace=self._grace)]
 
-    async def expire(self) -> int:
-        """End what is past its deadline and grace; dollars of what was never sent come back, the rest may come yet."""
-        late = await self._rows("orders_late", grace=self._grace)
+    async def expire(self, *, lately: bool = False) -> int:
+        """End what is past its deadline and grace; dollars of what was never sent come back, the rest may come yet.
+
+        ``lately``: only what was due within a day, which is quick however long the ledger is.
+        """
+        late = await self._rows("orders_late", grace=self._grace, lately=lately)
         ends = []
         for row in late:
             was = State(row["state"])

@@ -1043,12 +1043,14 @@ CROSS JOIN LATERAL (SELECT n.state, n.at, n.detail FROM vernissage.order_version
 WHERE o.deadline > now() - make_interval(secs => %(grace)s) AND v.state IN ('planned', 'sent', 'running')
 ORDER BY o.priority DESC, o.ordered_at, o.place;
 
+-- Orders that ought to have ended. `lately`: due within a day, so that the ledger's whole past is not gone through.
 -- name: orders_late
 SELECT o.order_id, v.state
 FROM vernissage.orders AS o
 CROSS JOIN LATERAL (SELECT n.state FROM vernissage.order_versions AS n
                     WHERE n.order_id = o.order_id ORDER BY n.version DESC LIMIT 1) AS v
 WHERE o.deadline <= now() - make_interval(secs => %(grace)s)
+  AND (NOT %(lately)s OR o.deadline > now() - make_interval(days => 1, secs => %(grace)s))
   AND NOT EXISTS (SELECT FROM vernissage.order_versions AS n WHERE n.order_id = o.order_id
                   AND n.state IN ('delivered', 'failed', 'cancelled', 'expired'));
 
@@ -1128,12 +1130,16 @@ VALUES (%(dispatcher)s, to_timestamp(%(now)s), %(phase)s);
 -- name: breaker_states
 SELECT b.dispatcher, b.state FROM vernissage.breakers AS b ORDER BY b.dispatcher;
 
--- The share of the last so many seconds that the breaker was open; before its first change it was closed.
+-- The share of the last so many seconds that the breaker was open, from the last change before them on; before its
+-- first change it was closed.
 -- name: breaker_open_share
 SELECT coalesce(sum(greatest(extract(epoch FROM p.until - greatest(p.at, now() - make_interval(secs => %(seconds)s))),
                              0)), 0)::float8 / %(seconds)s
 FROM (SELECT c.at, c.phase, lead(c.at, 1, now()) OVER (ORDER BY c.at, c.entry) AS until
-      FROM vernissage.breaker_changes AS c WHERE c.dispatcher = %(dispatcher)s) AS p
+      FROM vernissage.breaker_changes AS c WHERE c.dispatcher = %(dispatcher)s AND c.at >= coalesce(
+          (SELECT max(b.at) FROM vernissage.breaker_changes AS b
+           WHERE b.dispatcher = %(dispatcher)s AND b.at <= now() - make_interval(secs => %(seconds)s)),
+          '-infinity')) AS p
 WHERE p.phase = 'open';
 
 -- The lease of a role: taken when it is free or over, renewed by its holder. A lease that was over is a new one.

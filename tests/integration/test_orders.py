@@ -157,6 +157,18 @@ class TestStates:
 
         run(settings, script, order_grace_seconds=1.0)
 
+    def test_what_was_due_long_ago_is_ended_when_all_is_gone_through(self, settings: Settings) -> None:
+        """A loop that was away for days ends it at first, and looks at a day's orders from then on."""
+
+        async def script(parts: Parts) -> None:
+            day = 86_400.0
+            await parts.ledger.place(1, [wish(0, seconds=-60), wish(1, seconds=-2 * day)], "local")
+            assert await parts.ledger.expire(lately=True) == 1
+            assert await parts.ledger.expire() == 1
+            assert {order.state for order in await parts.ledger.orders()} == {State.EXPIRED}
+
+        run(settings, script, order_grace_seconds=1.0)
+
     def test_what_was_sent_meanwhile_gets_no_dollars_back(self, settings: Settings) -> None:
         """Whoever found it unsent, and cancels or expires it for that, comes too late."""
 
