@@ -1244,9 +1244,12 @@ GROUP BY s.user_id ORDER BY max(s.expires_at) DESC, s.user_id LIMIT %(users)s;
 -- name: lead_times
 SELECT count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY d.seconds),
        percentile_cont(0.95) WITHIN GROUP (ORDER BY d.seconds)
-FROM (SELECT date_part('epoch', v.at - o.ordered_at) AS seconds
-      FROM vernissage.order_versions AS v JOIN vernissage.orders AS o USING (order_id)
-      WHERE v.state = 'delivered' ORDER BY v.at DESC LIMIT %(orders)s) AS d;
+FROM (SELECT date_part('epoch', v.at - (
+                 SELECT max(b.at) FROM vernissage.order_versions AS b
+                 WHERE b.order_id = v.order_id AND b.state = 'sent')) AS seconds
+      FROM vernissage.order_versions AS v
+      WHERE v.state = 'delivered' ORDER BY v.at DESC LIMIT %(orders)s) AS d
+WHERE d.seconds IS NOT NULL;
 
 -- What was lately made for whom: it is relevant to them, whatever a model that has never met it says.
 -- name: made_for
