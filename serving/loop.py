@@ -20,7 +20,8 @@ from serving.orders import Placed
 from serving.planning import GenerationPlan
 from serving.worker import Worker
 
-TICK_SECONDS = 0.5
+TICK_SECONDS = 0.5  # between looks at what can be delivered
+PLAN_SECONDS = 2.0  # between looks at whether an epoch is to be planned
 STOPPED = "generation is stopped"
 
 
@@ -40,13 +41,15 @@ class PlanningLoop:
 
     async def run(self) -> None:
         """Until it is cancelled; the lease is given back then."""
-        renewing = asyncio.create_task(
-            self._repeat("lead", self._renew, self._settings.leader_seconds / 3), name="renewing"
-        )
+        beside = [
+            asyncio.create_task(self._repeat("lead", self._renew, self._settings.leader_seconds / 3)),
+            asyncio.create_task(self._repeat("planner", self._plan, PLAN_SECONDS)),  # a plan holds up no delivery
+        ]
         try:
-            await self._repeat("planner", self._step, TICK_SECONDS)
+            await self._repeat("deliveries", self._deliver, TICK_SECONDS)
         finally:
-            renewing.cancel()
+            for task in beside:
+                task.cancel()
             await self._deliveries.stop()
             await self._leadership.leave()
 
@@ -63,30 +66,32 @@ class PlanningLoop:
             telemetry.get_logger().info("leads" if lead else "follows", fence=lead.fence if lead else None)
         self._lead, self._lead_ends = lead, asked + self._settings.leader_seconds
 
-    async def _step(self) -> None:
-        """One round."""
+    async def _deliver(self) -> None:
+        """See to what was ordered; with generation stopped, what was not sent yet is cancelled."""
         if not self._leads:
             await self._deliveries.stop()
             return
         await self._parts.ledger.expire(lately=self._swept)
         self._swept = True
-        if (await self._worker.budget.look(self._worker.pool)).stopped:
+        if await self._stopped():
             await self._parts.ledger.cancel_planned(STOPPED)
-        else:
-            await self._plan()
         await self._deliveries.step()
 
     async def _plan(self) -> None:
-        """Plan and place, once in an epoch."""
+        """Plan and place, once in an epoch; what failed is tried again within it."""
         epoch = int(time.time() // self._settings.planning_seconds)
-        if epoch == self._planned:
+        if epoch == self._planned or not self._leads or await self._stopped():
             return
-        self._planned = epoch
         plan = await make_plan(self._worker)
         placed = await place_plan(self._worker, plan, lead=self._lead)
-        if placed.first and plan.wishes:
-            wished = len(plan.wishes)
-            telemetry.get_logger().info("planned", epoch=plan.epoch, wished=wished, placed=len(placed.order_ids))
+        self._planned = plan.epoch
+        if plan.wishes:
+            told = {"wished": len(plan.wishes), "placed": len(placed.order_ids), "before": not placed.first}
+            telemetry.get_logger().info("planned", epoch=plan.epoch, **told)
+
+    async def _stopped(self) -> bool:
+        """Whether the kill switch is thrown."""
+        return (await self._worker.budget.look(self._worker.pool)).stopped
 
     async def _repeat(self, name: str, step: Callable[[], Awaitable[None]], seconds: float) -> None:
         """Rounds for ever."""

@@ -1240,16 +1240,15 @@ SELECT s.user_id, count(*) OVER () FROM vernissage.sessions AS s
 WHERE s.expires_at > now() - interval '7 days' AND (s.shown > 0 OR s.expires_at > now())
 GROUP BY s.user_id ORDER BY max(s.expires_at) DESC, s.user_id LIMIT %(users)s;
 
--- From order to artwork, of the latest that were delivered.
+-- From order to artwork, of the latest that were delivered; the wait for a breaker to close is no part of it.
 -- name: lead_times
 SELECT count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY d.seconds),
        percentile_cont(0.95) WITHIN GROUP (ORDER BY d.seconds)
-FROM (SELECT date_part('epoch', v.at - (
-                 SELECT max(b.at) FROM vernissage.order_versions AS b
-                 WHERE b.order_id = v.order_id AND b.state = 'sent')) AS seconds
-      FROM vernissage.order_versions AS v
-      WHERE v.state = 'delivered' ORDER BY v.at DESC LIMIT %(orders)s) AS d
-WHERE d.seconds IS NOT NULL;
+FROM (SELECT date_part('epoch', v.at - greatest(o.ordered_at, (
+                 SELECT max(c.at) FROM vernissage.breaker_changes AS c
+                 WHERE c.dispatcher = o.dispatcher AND c.at <= v.at AND c.phase = 'closed'))) AS seconds
+      FROM vernissage.order_versions AS v JOIN vernissage.orders AS o USING (order_id)
+      WHERE v.state = 'delivered' ORDER BY v.at DESC LIMIT %(orders)s) AS d;
 
 -- What was lately made for whom: it is relevant to them, whatever a model that has never met it says.
 -- name: made_for

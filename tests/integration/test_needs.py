@@ -156,15 +156,19 @@ def test_why_there_is_no_forecast_is_counted(service: Service) -> None:
 
 
 @pytest.mark.usefixtures("pool")
-def test_the_lead_time_is_the_provider_s_without_the_wait_for_a_closed_breaker(host: Host) -> None:
-    """Sent an hour after it was ordered and again once the provider was back: what counts is from then to delivery."""
+def test_the_lead_time_leaves_out_the_wait_for_a_closed_breaker(host: Host) -> None:
+    """One was delivered as usual; two were ordered in an outage, which ended forty seconds before their delivery."""
+    host.connection.execute("DELETE FROM vernissage.breaker_changes")
     for place in range(3):
         host.connection.execute(ORDER, (place, ["ada"]))
-    for version, (state, seconds) in enumerate((("sent", 100), ("sent", 3_600), ("delivered", 3_640)), start=2):
-        host.connection.execute(
-            "INSERT INTO vernissage.order_versions (order_id, version, state, at)"
-            " SELECT order_id, %s, %s, ordered_at + make_interval(secs => %s) FROM vernissage.orders",
-            (version, state, seconds),
-        )
+    host.connection.execute(
+        "INSERT INTO vernissage.order_versions (order_id, version, state, at) SELECT order_id, 2, 'delivered',"
+        " ordered_at + make_interval(secs => CASE WHEN place < 1 THEN 90 ELSE 3640 END) FROM vernissage.orders"
+    )
+    host.connection.execute(
+        "INSERT INTO vernissage.breaker_changes (dispatcher, at, phase)"
+        " SELECT 'local', max(ordered_at) + interval '3600 seconds', 'closed' FROM vernissage.orders"
+    )
     row = host.connection.execute(query("lead_times"), {"orders": 200}).fetchone()
-    assert row == (3, pytest.approx(40), pytest.approx(40))
+    host.connection.execute("DELETE FROM vernissage.breaker_changes")
+    assert row == (3, pytest.approx(40), pytest.approx(85))
