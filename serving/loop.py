@@ -82,8 +82,6 @@ class PlanningLoop:
         self._planned = epoch
         plan = await make_plan(self._worker)
         placed = await place_plan(self._worker, plan, lead=self._lead)
-        if placed.first:
-            await self._parts.planning.give_back(plan)
         if placed.first and plan.wishes:
             wished = len(plan.wishes)
             telemetry.get_logger().info("planned", epoch=plan.epoch, wished=wished, placed=len(placed.order_ids))
