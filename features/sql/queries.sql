@@ -1009,6 +1009,10 @@ ON CONFLICT DO NOTHING RETURNING epoch;
 -- name: close_epoch
 UPDATE vernissage.planning_epochs SET placed = %(placed)s WHERE epoch = %(epoch)s;
 
+-- An epoch in which nothing was placed is as free as before: whoever waited for it may order.
+-- name: free_epoch
+DELETE FROM vernissage.planning_epochs WHERE epoch = %(epoch)s;
+
 -- name: place_order
 WITH placed AS (
     INSERT INTO vernissage.orders (order_id, epoch, place, dispatcher, user_ids, near, dna, styles, prompt, benefit,

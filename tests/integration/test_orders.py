@@ -46,6 +46,20 @@ class TestPlacing:
         (number,) = (number for number, each in enumerate(placed) if each.first)
         assert [len(each.order_ids) for each in placed] == [1 + number if at == number else 0 for at in range(6)]
 
+    def test_an_epoch_in_which_nothing_was_placed_stays_free(
+        self, settings: Settings, connection: psycopg.Connection
+    ) -> None:
+        """Neither a plan of nothing nor the switch takes it from those who order later; orders do."""
+
+        def place(count: int) -> int:
+            wishes = [wish(number) for number in range(count)]
+            return len(run(settings, lambda parts: parts.ledger.place(7, wishes, "local")).order_ids)
+
+        switch(connection, "eve", stopped=True)
+        stopped = place(2)
+        switch(connection, "eve", stopped=False)
+        assert (stopped, place(0), place(2), place(2)) == (0, 0, 2, 0)
+
     def test_what_was_placed_is_read_back_as_it_was_wished(self, settings: Settings) -> None:
         """All of it, in flight from the first moment."""
 
