@@ -110,6 +110,11 @@ class GenerationFailedError(VernissageError):
         """Whether the provider has its money all the same."""
         return bool(self.context.get("charged", False))
 
+    @property
+    def blameless(self) -> bool:
+        """Whether it says nothing about how the provider is doing: its breaker does not count it."""
+        return bool(self.context.get("blameless", False))
+
 
 class BudgetTooSmallError(VernissageError):
     """Not one image can be ordered: {field} comes to {value:g} at once, and an image takes {least:g}."""

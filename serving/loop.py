@@ -36,6 +36,7 @@ class PlanningLoop:
         self._lead: Lead | None = None
         self._lead_ends = 0.0  # monotonic seconds
         self._planned = -1  # the epoch that was planned last
+        self._swept = False  # what was due long ago has been ended
 
     async def run(self) -> None:
         """Until it is cancelled; the lease is given back then."""
@@ -67,7 +68,8 @@ class PlanningLoop:
         if not self._leads:
             await self._deliveries.stop()
             return
-        await self._parts.ledger.expire()
+        await self._parts.ledger.expire(lately=self._swept)
+        self._swept = True
         if (await self._worker.budget.look(self._worker.pool)).stopped:
             await self._parts.ledger.cancel_planned(STOPPED)
         else:

@@ -132,14 +132,21 @@ class Ledger:
         return Placed(tuple(order_ids), first=True)
 
     async def advance(
-        self, order_id: UUID, state: State, detail: dict[str, Any] | None = None, *, charged: bool = True
+        self,
+        order_id: UUID,
+        state: State,
+        detail: dict[str, Any] | None = None,
+        *,
+        charged: bool = True,
+        only_from: State | None = None,
     ) -> bool:
         """Move an order on; False when its state does not allow it, or somebody else was first.
 
-        Not ``charged``: its dollars go back into the budget, in the same transaction.
+        Not ``charged``: its dollars go back into the budget, in the same transaction. ``only_from``: the state that
+        this rests on, where others would allow it too.
         """
         async with transaction(self._pool) as connection:
-            return await self.advance_within(connection, order_id, state, detail, charged=charged)
+            return await self.advance_within(connection, order_id, state, detail, charged=charged, only_from=only_from)
 
     async def advance_within(
         self,
@@ -149,10 +156,11 @@ class Ledger:
         detail: dict[str, Any] | None = None,
         *,
         charged: bool = True,
+        only_from: State | None = None,
     ) -> bool:
         """The same in the caller's transaction."""
         told = (detail or {}) | ({} if charged else {"refunded": True})
-        values = {"order_id": order_id, "state": state, "detail": Jsonb(told)}
+        values = {"order_id": order_id, "state": state, "detail": Jsonb(told), "only_from": only_from}
         moved = (await connection.execute(query("advance_order"), values)).rowcount == 1
         if moved and not charged:
             await self._budget.refund(connection, order_id)
@@ -169,19 +177,26 @@ class Ledger:
         """The orders that are not over, the most urgent first."""
         return [_order(row) for row in await self._rows("open_orders", grace=self._grace)]
 
-    async def expire(self) -> int:
-        """End what is past its deadline and grace; dollars of what was never sent come back, the rest may come yet."""
-        late = await self._rows("orders_late", grace=self._grace)
-        ends = [
-            await self.advance(row["order_id"], State.EXPIRED, charged=row["state"] != State.PLANNED) for row in late
-        ]
+    async def expire(self, *, lately: bool = False) -> int:
+        """End what is past its deadline and grace; dollars of what was never sent come back, the rest may come yet.
+
+        ``lately``: only what was due within a day, which is quick however long the ledger is.
+        """
+        late = await self._rows("orders_late", grace=self._grace, lately=lately)
+        ends = []
+        for row in late:
+            was = State(row["state"])
+            expired = self.advance(row["order_id"], State.EXPIRED, charged=was != State.PLANNED, only_from=was)
+            ends.append(await expired)
         return sum(ends)
 
     async def cancel_planned(self, reason: str) -> int:
         """Cancel what nobody was asked to make yet; its dollars come back."""
         planned = [order for order in await self.open_orders() if order.state == State.PLANNED]
+        told = {"reason": reason}
         ends = [
-            await self.advance(order.order_id, State.CANCELLED, {"reason": reason}, charged=False) for order in planned
+            await self.advance(order.order_id, State.CANCELLED, told, charged=False, only_from=State.PLANNED)
+            for order in planned
         ]
         return sum(ends)
 

@@ -188,7 +188,7 @@ def plan(
     heapq.heapify(heap)
     orders: list[Pick] = []
     reused: list[Pick] = []
-    left = budget
+    left, too_much = budget, 0.0
     while heap and len(orders) + len(reused) < most:
         _, _, z = heapq.heappop(heap)
         pick = state.pick(_users(wanted.users, z), int(wanted.artwork_rows[z]))
@@ -200,7 +200,8 @@ def plan(
             continue
         existing = _existing(state, reusable, z)
         if existing is None and left < prices.image:
-            return Plan(orders, reused, Stopped.BUDGET, net / prices.image)
+            too_much = too_much or net / prices.image
+            continue  # others may have something to give back still
         if existing is None:
             left -= prices.image
         (orders if existing is None else reused).append(existing or pick)
@@ -208,6 +209,8 @@ def plan(
         times[z] += 1
         if most_alike is None or times[z] < most_alike:
             heapq.heappush(heap, (-net, times[z], z))
+    if too_much:
+        return Plan(orders, reused, Stopped.BUDGET, too_much)
     return Plan(orders, reused, Stopped.COUNT if heap and len(orders) + len(reused) >= most else Stopped.WORTHLESS)
 
 

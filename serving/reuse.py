@@ -12,7 +12,7 @@ from psycopg_pool import AsyncConnectionPool
 from scipy.sparse import csr_matrix
 
 from features import catalogue as pool_snapshot
-from features.arrays import Keys
+from features.arrays import Keys, Mask
 from features.catalogue import Catalogue
 from features.database import query, transaction
 from features.host import Host
@@ -66,7 +66,17 @@ def reusable_for(archive: Archive, catalogue: Catalogue, wanted: Wanted, people:
     theirs = space.beside(archive.catalogue.vectors)
     near = csr_matrix(space.directions(wanted.artwork_rows.astype(np.int32)) @ theirs.T >= NEAR, dtype=np.float64)
     relevant = ((near.T @ wanted.users) > 0).toarray()
+    relevant[_twins(archive, catalogue)] = False
     for row, seen in enumerate(people.seen):
         if relevant[:, row].any():
             relevant[:, row] &= fits(archive.catalogue, people.orientations[row]) & ~np.isin(archive.keys, seen)
     return Reusable(np.arange(len(archive.ids)), csr_matrix(relevant, dtype=np.float64), near)
+
+
+def _twins(archive: Archive, catalogue: Catalogue) -> Mask:
+    """Which archived artworks have the image of another one: given back, it would never be shown beside the other."""
+    twins = np.ones(len(archive.ids), dtype=bool)  # but for the first of each image
+    for image, own in archive.catalogue.row_of_image.items():
+        row = catalogue.row_of_image.get(image)
+        twins[own] = row is not None and catalogue.keys[row] != archive.keys[own]
+    return twins

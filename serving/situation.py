@@ -6,6 +6,7 @@ read. What the host showed past us to somebody who has not asked since counts fr
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -77,19 +78,12 @@ class Situation:
     async def people(self, user_ids: Sequence[str]) -> People:
         """These users, in this order; of an unknown one nothing is known."""
         rows = await self._rows(self._people, user_ids, displays=DISPLAYS)
-        return People(
-            user_ids=list(user_ids),
-            users=_users(rows, self._settings.seconds_per_artwork),
-            seen=[unpack_keys(row["seen"]) for row in rows],
-            styles=[read_style_preferences(row["style_preferences"]) for row in rows],
-            orientations=[row["preferred_orientation"] for row in rows],
-            plans=[row["subscription_tier"] for row in rows],
-        )
+        return await asyncio.to_thread(_people, user_ids, rows, self._settings.seconds_per_artwork)
 
     async def tastes(self, user_ids: Sequence[str]) -> list[Taste]:
         """The signals of these users, in this order."""
         rows = await self._rows(self._tastes, user_ids, kinds=list(KINDS), signals=self._settings.signals_per_user)
-        return [_taste(row, self._settings.half_life_days) for row in rows]
+        return await asyncio.to_thread(lambda: [_taste(row, self._settings.half_life_days) for row in rows])
 
     async def active(self, most: int) -> tuple[list[str], int]:
         """The users active within a week, the latest first and at most ``most``, and how many there are in all."""
@@ -106,6 +100,18 @@ class Situation:
                 await cursor.execute(text, values | {"user_ids": list(user_ids[start : start + BLOCK])})
                 found += await cursor.fetchall()
         return found
+
+
+def _people(user_ids: Sequence[str], rows: Sequence[dict[str, Any]], gap: float) -> People:
+    """The rows as people; for thousands of them it takes a second or more, which no request must wait for."""
+    return People(
+        user_ids=list(user_ids),
+        users=_users(rows, gap),
+        seen=[unpack_keys(row["seen"]) for row in rows],
+        styles=[read_style_preferences(row["style_preferences"]) for row in rows],
+        orientations=[row["preferred_orientation"] for row in rows],
+        plans=[row["subscription_tier"] for row in rows],
+    )
 
 
 def _users(rows: Sequence[dict[str, Any]], gap: float) -> Users:

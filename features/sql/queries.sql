@@ -1023,15 +1023,18 @@ WITH placed AS (
 )
 INSERT INTO vernissage.order_versions (order_id, version, state) SELECT order_id, 1, 'planned' FROM placed;
 
--- The next version, where the newest one allows it; of two at once the primary key lets one through.
+-- The next version, where the newest one allows it; of two at once the primary key lets one through. Nothing is sent
+-- while generation is stopped, also by a loop that has not heard of it yet.
 -- name: advance_order
 INSERT INTO vernissage.order_versions (order_id, version, state, detail)
 SELECT v.order_id, v.version + 1, t.new, %(detail)s
 FROM (SELECT n.order_id, n.version, n.state FROM vernissage.order_versions AS n
       WHERE n.order_id = %(order_id)s ORDER BY n.version DESC LIMIT 1) AS v
 JOIN vernissage.order_transitions AS t ON t.old = v.state AND t.new = %(state)s
-WHERE t.old <> 'expired' OR EXISTS (SELECT FROM vernissage.order_versions AS s
-                                    WHERE s.order_id = v.order_id AND s.state = 'sent')
+WHERE (t.old <> 'expired' OR EXISTS (SELECT FROM vernissage.order_versions AS s
+                                     WHERE s.order_id = v.order_id AND s.state = 'sent'))
+  AND (t.new <> 'sent' OR NOT (SELECT b.stopped FROM vernissage.budget AS b))
+  AND (%(only_from)s::text IS NULL OR t.old = %(only_from)s)
 ON CONFLICT DO NOTHING
 RETURNING entry;
 
@@ -1044,12 +1047,14 @@ CROSS JOIN LATERAL (SELECT n.state, n.at, n.detail FROM vernissage.order_version
 WHERE o.deadline > now() - make_interval(secs => %(grace)s) AND v.state IN ('planned', 'sent', 'running')
 ORDER BY o.priority DESC, o.ordered_at, o.place;
 
+-- Orders that ought to have ended. `lately`: due within a day, so that the ledger's whole past is not gone through.
 -- name: orders_late
 SELECT o.order_id, v.state
 FROM vernissage.orders AS o
 CROSS JOIN LATERAL (SELECT n.state FROM vernissage.order_versions AS n
                     WHERE n.order_id = o.order_id ORDER BY n.version DESC LIMIT 1) AS v
 WHERE o.deadline <= now() - make_interval(secs => %(grace)s)
+  AND (NOT %(lately)s OR o.deadline > now() - make_interval(days => 1, secs => %(grace)s))
   AND NOT EXISTS (SELECT FROM vernissage.order_versions AS n WHERE n.order_id = o.order_id
                   AND n.state IN ('delivered', 'failed', 'cancelled', 'expired'));
 
@@ -1131,12 +1136,16 @@ VALUES (%(dispatcher)s, to_timestamp(%(now)s), %(phase)s);
 -- name: breaker_states
 SELECT b.dispatcher, b.state FROM vernissage.breakers AS b ORDER BY b.dispatcher;
 
--- The share of the last so many seconds that the breaker was open; before its first change it was closed.
+-- The share of the last so many seconds that the breaker was open, from the last change before them on; before its
+-- first change it was closed.
 -- name: breaker_open_share
 SELECT coalesce(sum(greatest(extract(epoch FROM p.until - greatest(p.at, now() - make_interval(secs => %(seconds)s))),
                              0)), 0)::float8 / %(seconds)s
 FROM (SELECT c.at, c.phase, lead(c.at, 1, now()) OVER (ORDER BY c.at, c.entry) AS until
-      FROM vernissage.breaker_changes AS c WHERE c.dispatcher = %(dispatcher)s) AS p
+      FROM vernissage.breaker_changes AS c WHERE c.dispatcher = %(dispatcher)s AND c.at >= coalesce(
+          (SELECT max(b.at) FROM vernissage.breaker_changes AS b
+           WHERE b.dispatcher = %(dispatcher)s AND b.at <= now() - make_interval(secs => %(seconds)s)),
+          '-infinity')) AS p
 WHERE p.phase = 'open';
 
 -- The lease of a role: taken when it is free or over, renewed by its holder. A lease that was over is a new one.
@@ -1241,9 +1250,12 @@ GROUP BY s.user_id ORDER BY max(s.expires_at) DESC, s.user_id LIMIT %(users)s;
 -- name: lead_times
 SELECT count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY d.seconds),
        percentile_cont(0.95) WITHIN GROUP (ORDER BY d.seconds)
-FROM (SELECT date_part('epoch', v.at - o.ordered_at) AS seconds
-      FROM vernissage.order_versions AS v JOIN vernissage.orders AS o USING (order_id)
-      WHERE v.state = 'delivered' ORDER BY v.at DESC LIMIT %(orders)s) AS d;
+FROM (SELECT date_part('epoch', v.at - (
+                 SELECT max(b.at) FROM vernissage.order_versions AS b
+                 WHERE b.order_id = v.order_id AND b.state = 'sent')) AS seconds
+      FROM vernissage.order_versions AS v
+      WHERE v.state = 'delivered' ORDER BY v.at DESC LIMIT %(orders)s) AS d
+WHERE d.seconds IS NOT NULL;
 
 -- What was lately made for whom: it is relevant to them, whatever a model that has never met it says.
 -- name: made_for

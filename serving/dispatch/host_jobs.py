@@ -74,7 +74,8 @@ class HostJobsDispatcher:
             asked = {"user_ids": list(order.wish.user_ids)}
             payer = await (await connection.execute(query("host_payer"), asked)).fetchone()
             if payer is None:
-                raise _failed(order, "none of its users has a credit left", charged=False)
+                reason = "none of its users has a credit left"
+                raise GenerationFailedError(order_id=order.order_id, reason=reason, charged=False, blameless=True)
             if not await self._ledger.advance_within(connection, order.order_id, State.RUNNING):
                 return  # somebody else has done it
             job = {

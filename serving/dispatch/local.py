@@ -74,7 +74,8 @@ class LocalDispatcher:
             artwork_id = await self._take_in(order, painting, dna, near)
             if artwork_id is not None:
                 return artwork_id
-        raise GenerationFailedError(order_id=order.order_id, reason=f"{TRIES} pictures were like earlier ones")
+        reason = f"{TRIES} pictures were like earlier ones"
+        raise GenerationFailedError(order_id=order.order_id, reason=reason, blameless=True)
 
     def _size(self, near: Near) -> tuple[int, int]:
         """Width and height."""

@@ -88,20 +88,24 @@ class Deliveries:
         try:
             artwork_id = await dispatcher.deliver(order)
         except GenerationFailedError as error:
-            await self._failed(dispatcher.name, order, str(error.context["reason"]), charged=error.charged)
+            await self._failed(dispatcher.name, order, error)
         except DatabaseUnavailableError:
             raise
         except Exception as error:  # noqa: BLE001 - one order's trouble must not be all orders'
             telemetry.get_logger().exception("delivery failed", order=str(order.order_id))
-            await self._failed(dispatcher.name, order, f"an error of ours: {type(error).__name__}", charged=True)
+            ours = f"an error of ours: {type(error).__name__}"
+            failed = GenerationFailedError(order_id=order.order_id, reason=ours, charged=True)
+            await self._failed(dispatcher.name, order, failed)
         else:
             if await self._ledger.advance(order.order_id, State.DELIVERED, {"artwork_id": artwork_id}):
                 telemetry.DELIVERIES.labels(dispatcher.name, "delivered").inc()
             await self._breakers.record(dispatcher.name, ok=True)
 
-    async def _failed(self, name: str, order: Order, reason: str, *, charged: bool) -> None:
+    async def _failed(self, name: str, order: Order, error: GenerationFailedError) -> None:
         """The order's end without an artwork."""
+        reason = str(error.context["reason"])
         telemetry.DELIVERIES.labels(name, "failed").inc()
         telemetry.get_logger().warning("order failed", order=str(order.order_id), dispatcher=name, reason=reason)
-        await self._ledger.advance(order.order_id, State.FAILED, {"reason": reason}, charged=charged)
-        await self._breakers.record(name, ok=False)
+        await self._ledger.advance(order.order_id, State.FAILED, {"reason": reason}, charged=error.charged)
+        if not error.blameless:
+            await self._breakers.record(name, ok=False)

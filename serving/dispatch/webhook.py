@@ -51,6 +51,7 @@ class WebhookDispatcher:
         self._intake = Intake(pool, host)
         self._url = settings.webhook_url
         self._token = settings.webhook_token
+        self._seconds = settings.webhook_seconds
         self._timeout = httpx.Timeout(settings.webhook_seconds, connect=CONNECT_SECONDS)
         self._per_minute = settings.webhook_per_minute
         self._sent: deque[float] = deque()  # monotonic seconds of the last minute's orders
@@ -89,18 +90,31 @@ class WebhookDispatcher:
             for number in range(RETRIES + 1):
                 await asyncio.sleep(PAUSE_SECONDS * 2 ** (number - 1) if number else 0)
                 try:
-                    answer = await client.post(self._url, json=_body(order, near))
-                except httpx.TransportError as found:
+                    status, content = await self._post(client, _body(order, near))
+                except (httpx.TransportError, TimeoutError) as found:
                     unasked = isinstance(found, httpx.ConnectError | httpx.ConnectTimeout)
                     charged = error.charged or not unasked
                     error = _failed(order, f"no answer: {type(found).__name__}", charged=charged)
                     continue
-                if answer.is_success:
-                    return answer.content
-                error = _failed(order, f"the service answers {answer.status_code}", charged=error.charged)
-                if answer.status_code not in RETRIED:
+                if httpx.codes.is_success(status):
+                    return content
+                error = _failed(order, f"the service answers {status}", charged=error.charged)
+                if status not in RETRIED:
                     break
         raise error
+
+    async def _post(self, client: httpx.AsyncClient, body: dict[str, Any]) -> tuple[int, bytes]:
+        """Status and content, no more of it than is looked at; a service that drips takes no longer than another."""
+        content = b""
+        async with (
+            asyncio.timeout(CONNECT_SECONDS + self._seconds),
+            client.stream("POST", self._url, json=body) as answer,
+        ):
+            async for part in answer.aiter_bytes(LONGEST_ANSWER):
+                content += part
+                if len(content) > LONGEST_ANSWER:
+                    break
+        return answer.status_code, content
 
 
 def _body(order: Order, near: Near) -> dict[str, Any]:

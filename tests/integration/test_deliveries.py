@@ -144,6 +144,7 @@ class TestRunning:
             )
             connection.execute("UPDATE vernissage.breaker_changes SET at = at - interval '300 seconds'")
             assert await parts.breakers.open_share("scripted", 600.0) == pytest.approx(0.5, abs=0.05)
+            assert await parts.breakers.open_share("scripted", 60.0) == pytest.approx(1.0)
             mended = Scripted(fine)
             ended = await deliver_all(parts, mended)
             assert (await parts.breakers.states())["scripted"].phase == Phase.CLOSED

@@ -110,9 +110,11 @@ def test_nobody_is_made_to_pay_who_cannot(settings: Settings, host: Host) -> Non
     """The order fails, nothing is in the queue, and the dollars come back."""
 
     async def script(parts: Parts) -> None:
-        await parts.ledger.place(1, [wish(user_ids=("ada",)), wish(user_ids=("nobody",))], "host-jobs")
+        poor = [wish(user_ids=("ada",)), wish(user_ids=("nobody",))] * 3
+        await parts.ledger.place(1, poor, "host-jobs")
         ended = await deliver_all(parts, lambda: None)
-        assert [order.detail["reason"] for order in ended] == ["none of its users has a credit left"] * 2
+        assert [order.detail["reason"] for order in ended] == ["none of its users has a credit left"] * 6
+        assert (await parts.breakers.states())["host-jobs"].outcomes == ()  # the queue is not to blame
         assert (await parts.budget.look(parts.pool)).day_spent == 0.0
 
     run(settings, script)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from features.database import query
 from tests.host import Host
 from tests.service import Service
 
@@ -152,3 +153,18 @@ def test_why_there_is_no_forecast_is_counted(service: Service) -> None:
     before = service.metrics().get(name, 0.0)
     needs(service, "anybody")
     assert service.metrics()[name] == before + 1
+
+
+@pytest.mark.usefixtures("pool")
+def test_the_lead_time_is_the_provider_s_without_the_wait_for_a_closed_breaker(host: Host) -> None:
+    """Sent an hour after it was ordered and again once the provider was back: what counts is from then to delivery."""
+    for place in range(3):
+        host.connection.execute(ORDER, (place, ["ada"]))
+    for version, (state, seconds) in enumerate((("sent", 100), ("sent", 3_600), ("delivered", 3_640)), start=2):
+        host.connection.execute(
+            "INSERT INTO vernissage.order_versions (order_id, version, state, at)"
+            " SELECT order_id, %s, %s, ordered_at + make_interval(secs => %s) FROM vernissage.orders",
+            (version, state, seconds),
+        )
+    row = host.connection.execute(query("lead_times"), {"orders": 200}).fetchone()
+    assert row == (3, pytest.approx(40), pytest.approx(40))

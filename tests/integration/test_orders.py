@@ -171,6 +171,51 @@ class TestStates:
 
         run(settings, script, order_grace_seconds=1.0)
 
+    def test_what_was_due_long_ago_is_ended_when_all_is_gone_through(self, settings: Settings) -> None:
+        """A loop that was away for days ends it at first, and looks at a day's orders from then on."""
+
+        async def script(parts: Parts) -> None:
+            day = 86_400.0
+            await parts.ledger.place(1, [wish(0, seconds=-60), wish(1, seconds=-2 * day)], "local")
+            assert await parts.ledger.expire(lately=True) == 1
+            assert await parts.ledger.expire() == 1
+            assert {order.state for order in await parts.ledger.orders()} == {State.EXPIRED}
+
+        run(settings, script, order_grace_seconds=1.0)
+
+    def test_what_was_sent_meanwhile_gets_no_dollars_back(self, settings: Settings) -> None:
+        """Whoever found it unsent, and cancels or expires it for that, comes too late."""
+
+        async def script(parts: Parts) -> None:
+            (order_id,) = (await parts.ledger.place(1, [wish()], "local")).order_ids
+            await parts.ledger.advance(order_id, State.SENT)
+            for state in (State.CANCELLED, State.EXPIRED):
+                assert not await parts.ledger.advance(order_id, state, charged=False, only_from=State.PLANNED)
+            late = (await parts.ledger.place(2, [wish(n, seconds=-10) for n in range(8)], "local")).order_ids
+            sending = (parts.ledger.advance(order_id, State.SENT) for order_id in late)
+            await asyncio.gather(*sending, parts.ledger.expire())
+            histories = [await parts.ledger.history(order_id) for order_id in (order_id, *late)]
+            sent = sum(any(version.state == State.SENT for version in history) for history in histories)
+            assert (await parts.budget.look(parts.pool)).day_spent >= sent * 0.02 - 1e-9
+
+        run(settings, script, order_grace_seconds=1.0)
+
+    def test_nothing_is_sent_while_generation_is_stopped(
+        self, settings: Settings, connection: psycopg.Connection
+    ) -> None:
+        """Also by a loop that has looked at the switch before it was turned."""
+
+        async def script(parts: Parts) -> None:
+            (order_id,) = (await parts.ledger.place(1, [wish()], "local")).order_ids
+            switch(connection, "eve", stopped=True)
+            assert not await parts.ledger.advance(order_id, State.SENT)
+            switch(connection, "eve", stopped=False)
+            assert await parts.ledger.advance(order_id, State.SENT)
+            switch(connection, "eve", stopped=True)
+            assert await parts.ledger.advance(order_id, State.DELIVERED, {"artwork_id": "a-1"})
+
+        run(settings, script)
+
     def test_orders_and_versions_cannot_be_rewritten(self, settings: Settings, connection: psycopg.Connection) -> None:
         """Not even by hand; only a user who is erased may leave."""
         run(settings, lambda parts: parts.ledger.place(1, [wish()], "local"))

@@ -207,11 +207,14 @@ def test_what_was_liked_without_usable_dna_is_replaced_by_its_nearest(service: S
 def test_an_archived_artwork_near_a_medoid_is_given_back_before_one_is_ordered(
     service: Service, host: Host, pool: list[str], cubist: str
 ) -> None:
-    """Only what the user has not seen; a dry run leaves it where it is."""
+    """Only what the user has not seen, nor its image under another id; a dry run leaves it where it is."""
     near = {"dna_vector": dna(2), "styles": ["cubism"], "prompt": "A quiet study, number 2"}
     unseen = host.add_artwork(pool_status="archived", **near)
     seen = host.add_artwork(pool_status="archived", **near)
     far = host.add_artwork(pool_status="archived", dna_vector=dna(1), styles=["fauvism"])
+    shown = host.connection.execute("SELECT image_url FROM public.art_sessions WHERE id = %s", (pool[2],)).fetchone()
+    assert shown is not None
+    host.add_artwork(pool_status="archived", image_url=shown[0], **near)
     service.display(cubist, [seen], "tab")
     found = plan(service)
     assert [each["artwork_id"] for each in found["reused"]] == [unseen]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.server
 import json
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,6 +31,7 @@ class Provider(http.server.ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers: list[Answer] = []
+        self.drip_seconds = 0.0  # between two bytes of an answer
         self.asked: list[tuple[str, str, dict[str, Any]]] = []  # idempotency key, authorization, body
 
     @property
@@ -51,7 +54,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(content)
+        if not self.server.drip_seconds:
+            self.wfile.write(content)
+            return
+        with contextlib.suppress(OSError):  # nobody waits any more
+            for byte in content:
+                time.sleep(self.server.drip_seconds)
+                self.wfile.write(bytes([byte]))
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
         """Nothing."""
@@ -152,6 +161,17 @@ def test_a_service_that_is_not_there_costs_nothing(settings: Settings) -> None:
     (order,), spent = deliver(settings, "http://127.0.0.1:9/orders")
     assert (order.state, spent) == (State.FAILED, 0.0)
     assert "ConnectError" in order.detail["reason"]
+
+
+def test_a_service_that_drips_its_answer_is_given_up(
+    settings: Settings, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No byte comes late, and the whole would take ten seconds: it may have been made, so it is paid for."""
+    monkeypatch.setattr(webhook, "CONNECT_SECONDS", 0.5)
+    provider.answers, provider.drip_seconds = [(200, {"image_url": "/" + "x" * 400})], 0.025
+    (order,), spent = deliver(settings, provider.url, webhook_seconds=0.5)
+    assert (order.state, spent) == (State.FAILED, pytest.approx(0.02))
+    assert order.detail["reason"] == "no answer: TimeoutError"
 
 
 def test_no_more_are_sent_in_a_minute_than_allowed(settings: Settings, provider: Provider) -> None:

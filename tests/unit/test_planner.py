@@ -165,6 +165,17 @@ def test_no_budget_still_gives_back() -> None:
     assert found.shadow_price > 0
 
 
+def test_no_budget_still_gives_back_what_is_near_a_lesser_medoid() -> None:
+    """What is wanted most has nothing near it; who wants the other is not left to run dry for that."""
+    levels = Levels(np.array([[0.9, 0.0], [0.5, 0.0]]), np.array([[1.0, 0.0], [1.0, 0.0]]))
+    wanted, prices = Wanted(np.array([7, 8]), csr_matrix(np.eye(2))), Prices(0.02, np.array([0.1, 0.1]))
+    reusable = Reusable(np.array([3]), csr_matrix([[0.0, 1.0]]), csr_matrix([[0.0], [1.0]]))
+    found = plan(levels, wanted, prices, budget=0, most=9, reusable=reusable)
+    assert ([pick.artwork_row for pick in found.reused], found.orders) == ([3], [])
+    assert found.stopped == Stopped.BUDGET
+    assert found.shadow_price == pytest.approx(0.9 * 0.1 / 0.02)
+
+
 def test_a_shadow_price_leaves_out_what_few_reach() -> None:
     """Two users on one image pass a least reach of 1.5, one alone does not."""
     levels = Levels(np.array([[0.9], [0.9], [0.9]]), np.array([[1.0], [1.0], [1.0]]))
