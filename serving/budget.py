@@ -99,7 +99,7 @@ def limits_of(settings: Settings) -> dict[str, Any]:
     """The limits as the statements take them. Raises BadSettingError and BudgetTooSmallError."""
     try:
         ZoneInfo(settings.budget_zone)
-    except (ZoneInfoNotFoundError, ValueError) as error:
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # OSError: Europe is a folder of zones
         rule = "it must be a zone of the IANA database, like Europe/Vienna"
         raise BadSettingError(key=f"{PREFIX}BUDGET_ZONE", value=settings.budget_zone, rule=rule) from error
     limits: dict[str, Any] = {"zone": settings.budget_zone, "day_dollars": _exact(settings.budget_day_dollars)}

@@ -114,7 +114,7 @@ class Ledger:
     async def place(self, epoch: int, wishes: Sequence[Wish], dispatcher: str, *, lead: Lead | None = None) -> Placed:
         """Order the wishes, best first, as far as the budget goes: all in one transaction, once for an epoch.
 
-        With ``lead`` it is done only while that lease holds.
+        With ``lead`` it is done only while that lease holds. Where nothing could be placed the epoch stays free.
         """
         async with transaction(self._pool) as connection:
             if lead is not None and not await still_leads(connection, lead):
@@ -127,7 +127,8 @@ class Ledger:
                 if not await self._budget.spend(connection, wish.cost):
                     break
                 order_ids.append(await _insert(connection, epoch, place, wish, dispatcher))
-            await connection.execute(query("close_epoch"), {"epoch": epoch, "placed": len(order_ids)})
+            ending = query("close_epoch" if order_ids else "free_epoch")
+            await connection.execute(ending, {"epoch": epoch, "placed": len(order_ids)})
         return Placed(tuple(order_ids), first=True)
 
     async def advance(

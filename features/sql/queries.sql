@@ -1009,6 +1009,10 @@ ON CONFLICT DO NOTHING RETURNING epoch;
 -- name: close_epoch
 UPDATE vernissage.planning_epochs SET placed = %(placed)s WHERE epoch = %(epoch)s;
 
+-- An epoch in which nothing was placed is as free as before: whoever waited for it may order.
+-- name: free_epoch
+DELETE FROM vernissage.planning_epochs WHERE epoch = %(epoch)s;
+
 -- name: place_order
 WITH placed AS (
     INSERT INTO vernissage.orders (order_id, epoch, place, dispatcher, user_ids, near, dna, styles, prompt, benefit,
@@ -1090,12 +1094,14 @@ WHERE NOT b.stopped
                       THEN b.day_dollars ELSE 0 END <= %(day_dollars)s
 RETURNING b.day_dollars;
 
--- Back into the bucket, and out of the day where it is still the one that the order was placed on.
+-- Back into the bucket, and out of the day where it is still the one that the order was placed on; never below nothing,
+-- for when the budget's zone has changed since, the order may have been paid on what was another day then.
 -- name: refund
 UPDATE vernissage.budget AS b
 SET dollars = least(b.dollars + o.cost, %(dollars_at_once)s),
     images = least(b.images + 1, %(images_at_once)s),
-    day_dollars = b.day_dollars - CASE WHEN b.day = (o.ordered_at AT TIME ZONE %(zone)s)::date THEN o.cost ELSE 0 END
+    day_dollars = greatest(0, b.day_dollars - CASE WHEN b.day = (o.ordered_at AT TIME ZONE %(zone)s)::date
+                                                   THEN o.cost ELSE 0 END)
 FROM vernissage.orders AS o WHERE o.order_id = %(order_id)s;
 
 -- name: budget_now

@@ -103,7 +103,7 @@ def read_definition(text: str | bytes) -> Definition:
     """A definition from YAML or JSON. Raises BadExperimentError naming the field and the rule."""
     try:
         data = msgspec.yaml.decode(text)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError, AttributeError, RecursionError) as error:  # a month 13, !!timestamp abc
         raise BadExperimentError(field="file", rule=f"it is not YAML: {error}") from error
     return make_definition(data)
 
@@ -125,6 +125,8 @@ def check(definition: Definition) -> None:
         raise BadExperimentError(field="arms", rule="two arms have the same name")
     if definition.slots.end > SLOTS:
         raise BadExperimentError(field="slots", rule=f"they end at {definition.slots.end}, but a layer has {SLOTS}")
+    if len(set(definition.guardrails)) < len(definition.guardrails):
+        raise BadExperimentError(field="guardrails", rule="one is named twice")
     if definition.layer == "holdout":
         raise BadExperimentError(field="layer", rule="holdout is the name of the layer that keeps users out of all")
     if any(arm.policy.generation is not None for arm in definition.arms):

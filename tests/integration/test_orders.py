@@ -46,6 +46,20 @@ class TestPlacing:
         (number,) = (number for number, each in enumerate(placed) if each.first)
         assert [len(each.order_ids) for each in placed] == [1 + number if at == number else 0 for at in range(6)]
 
+    def test_an_epoch_in_which_nothing_was_placed_stays_free(
+        self, settings: Settings, connection: psycopg.Connection
+    ) -> None:
+        """Neither a plan of nothing nor the switch takes it from those who order later; orders do."""
+
+        def place(count: int) -> int:
+            wishes = [wish(number) for number in range(count)]
+            return len(run(settings, lambda parts: parts.ledger.place(7, wishes, "local")).order_ids)
+
+        switch(connection, "eve", stopped=True)
+        stopped = place(2)
+        switch(connection, "eve", stopped=False)
+        assert (stopped, place(0), place(2), place(2)) == (0, 0, 2, 0)
+
     def test_what_was_placed_is_read_back_as_it_was_wished(self, settings: Settings) -> None:
         """All of it, in flight from the first moment."""
 
@@ -282,6 +296,22 @@ class TestBudget:
 
         run(settings, script)
 
+    def test_what_comes_back_after_the_zone_has_changed_makes_no_day_longer(self, settings: Settings) -> None:
+        """It was paid on a day that is over there; the new one has its own budget and no more."""
+
+        async def place(parts: Parts, epoch: int) -> int:
+            return len((await parts.ledger.place(epoch, [wish(number) for number in range(9)], "local")).order_ids)
+
+        async def moved(parts: Parts) -> None:
+            assert await place(parts, 2) == 5
+            assert await parts.ledger.cancel_planned("moved") == 10
+            assert (await parts.budget.look(parts.pool)).day_spent == 0.0
+            assert await place(parts, 3) == 5
+
+        west, east = "Etc/GMT+12", "Pacific/Kiritimati"  # 26 hours apart: never on one day
+        assert run(settings, lambda parts: place(parts, 1), budget_day_dollars=0.1, budget_zone=west) == 5
+        run(settings, moved, budget_day_dollars=0.1, budget_zone=east)
+
     def test_the_switch_stops_orders_until_it_is_turned(
         self, settings: Settings, connection: psycopg.Connection
     ) -> None:
@@ -300,9 +330,13 @@ class TestBudget:
         rows = connection.execute("SELECT action FROM vernissage.audit_log ORDER BY entry_id").fetchall()
         assert rows == [("generation stop",), ("generation start",)]
 
-    def test_a_zone_that_is_none_and_a_budget_below_one_image_are_refused(self) -> None:
-        """At the start, with the setting's name."""
+    @pytest.mark.parametrize("zone", ["Mars/Olympus", "Europe", "../Europe/Vienna", "V" * 300])
+    def test_a_zone_that_is_none_is_refused(self, zone: str) -> None:
+        """At the start, with the setting's name; a folder of zones is none either."""
         with pytest.raises(BadSettingError, match="VERNISSAGE_BUDGET_ZONE"):
-            Budget(Settings(budget_zone="Mars/Olympus"))
+            Budget(Settings(budget_zone=zone))
+
+    def test_a_budget_below_one_image_is_refused(self) -> None:
+        """At the start, with the setting's name."""
         with pytest.raises(BudgetTooSmallError, match="budget_hour_images"):
             Budget(Settings(budget_hour_images=1))

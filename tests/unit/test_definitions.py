@@ -33,6 +33,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("a generation policy by users", {"arms": [ARMS[0], {"name": "b", "policy": {"generation": {"floor": 9}}}]},
      "generation"),
     ("the holdout's layer", {"layer": "holdout"}, "layer"),
+    ("a guardrail named twice", {"guardrails": ["fill_rate", "fill_rate"]}, "guardrails"),
     ("an unknown metric", {"primary_metric": "smiles"}, "primary_metric"),
     ("an unknown field", {"colour": 1}, "definition"),
     ("three interleaved arms", {"design": "interleaved", "arms": [*ARMS, {"name": "c", "policy": {"variety": 1.0}}]},
@@ -65,8 +66,9 @@ class TestDefinitions:
         """A file as people write them."""
         text = msgspec.yaml.encode(definition())
         assert read_definition(text) == make_definition(definition())
-        with pytest.raises(BadExperimentError, match="file: it is not YAML"):
-            read_definition("arms: [")
+        for broken in ("arms: [", "owner: !!timestamp ada", "version: !!int one", "owner: 2026-13-45"):
+            with pytest.raises(BadExperimentError, match="file: it is not YAML"):
+                read_definition(broken)
 
     def test_a_definition_survives_the_database(self) -> None:
         """As JSON and back."""
