@@ -157,7 +157,7 @@ def _measure_set(name: str, models: list[str]) -> list[Measured]:
 
 def _in_turns(ours: Any, theirs: Any, first: float) -> tuple[list[float], list[float]]:
     """Seconds of repeated fits, one after the other, so that a busy moment meets both."""
-    rounds = int(np.clip(PATIENCE / max(first, 0.1), 3, 9))
+    rounds = int(np.clip(PATIENCE / max(first, 0.1), 3, 25))
     seconds: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds):
         for work, kept in zip((ours, theirs), seconds, strict=True):

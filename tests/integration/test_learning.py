@@ -216,6 +216,7 @@ def test_a_bundle_names_no_user(two_versions: Settings, world: World) -> None:
     assert set(loaded.arrays) == {
         "artwork_ids", "content_map", "factors", "projection", "gram", "prior",
         "probe_rows", "probe_weights", "probe_candidates", "probe_scores",
+        "forecast/hazard", "forecast/returns", "forecast/said", "forecast/meant",
     }  # fmt: skip
     assert RECIPE.users not in {size for array in loaded.arrays.values() for size in array.shape}
 
