@@ -22,7 +22,7 @@ import numpy as np
 
 from features import content
 from features.errors import BadBundleError
-from serving.demand import Forecast, forecast_arrays, make_forecast, wrong_forecast
+from serving.generation.demand import Forecast, forecast_arrays, make_forecast, wrong_forecast
 
 MANIFEST = "manifest.json"
 ARRAYS = "arrays.npz"

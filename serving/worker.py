@@ -16,10 +16,13 @@ from features.errors import DatabaseUnavailableError, SchemaMissingError, Vernis
 from features.host import Host, introspect
 from features.settings import Settings
 from serving import telemetry, tokens
-from serving.breakers import Breakers
-from serving.budget import Budget
 from serving.experiments.registry import Registry
-from serving.generation_watch import GenerationWatch
+from serving.generation.breakers import Breakers
+from serving.generation.budget import Budget
+from serving.generation.needs import Needs
+from serving.generation.orders import Ledger
+from serving.generation.planning import Planning
+from serving.generation.watch import GenerationWatch
 from serving.host_lists import HostLists
 from serving.host_monitor import HostMonitor
 from serving.host_sightings import HostSightings
@@ -28,9 +31,6 @@ from serving.keys import Key, KeyRing
 from serving.leases import Leases
 from serving.library import Library
 from serving.live import Live
-from serving.needs import Needs
-from serving.orders import Ledger
-from serving.planning import Planning
 from serving.ranking import Ask, choose_candidates
 from serving.recommend import Recommender
 from serving.sessions import Sessions

@@ -20,10 +20,10 @@ from features.database import query
 from features.host import Host, read_host
 from features.settings import Settings
 from features.weights import KINDS
+from serving.generation.situation import DISPLAYS, Situation
 from serving.impressions import MOST_PASSES, Impressions
 from serving.leases import Leases
 from serving.library import Library
-from serving.situation import DISPLAYS, Situation
 
 #: Tables that grow with what people do, or with the pool: no request may read one from end to end.
 GROWING = frozenset({

@@ -13,10 +13,10 @@ from psycopg_pool import AsyncConnectionPool
 from features.database import make_pool, query, transaction
 from features.host import Host, introspect
 from features.settings import Settings
-from serving.breakers import Breakers
-from serving.budget import Budget
-from serving.orders import Ledger, Order, Wish
-from serving.painter import usual_range
+from serving.generation.breakers import Breakers
+from serving.generation.budget import Budget
+from serving.generation.orders import Ledger, Order, Wish
+from serving.generation.painter import usual_range
 
 
 @dataclass(frozen=True)

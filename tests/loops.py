@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from serving.painter import usual_range
+from serving.generation.painter import usual_range
 from tests.service import REPOSITORY
 
 STOP_SECONDS = 30.0

@@ -15,7 +15,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from features.errors import TooFewSessionsError
 from features.visits import session_counts
-from serving.demand import Counts, Forecast, Hazard, Numbers, Returns
+from serving.generation.demand import Counts, Forecast, Hazard, Numbers, Returns
 
 LEAST_USERS = 20
 LEAST_SESSIONS = 20

@@ -16,8 +16,8 @@ import polars as pl
 from features.errors import TooFewSessionsError
 from features.settings import Settings
 from features.visits import PAUSE, Visits, find_visits
-from serving.demand import DAY, STORED, Counts, Forecast, Numbers, Users
-from serving.foresight import ERROR
+from serving.generation.demand import DAY, STORED, Counts, Forecast, Numbers, Users
+from serving.generation.foresight import ERROR
 from training.forecast import calibrate, fit_forecast
 from training.reliability import reliability
 

@@ -13,7 +13,7 @@ from features.arrays import Floats, Rows
 from features.catalogue import Catalogue
 from features.content import WORD_LENGTH
 from features.dna import LENGTH, TASTE_LENGTH
-from serving.painter import paint, usual_range
+from serving.generation.painter import paint, usual_range
 from training.plots import ACCENT, FAINT, INK, drawn, headline, main_styles, only_words
 from training.variants import SHOWN, Example
 

@@ -14,9 +14,9 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from features.settings import Settings
-from serving.demand import DAY, Counts, Forecast, Numbers, Users
-from serving.need import LeadTime, floor_orders
-from serving.planner import Prices, Wanted, levels_of, plan
+from serving.generation.demand import DAY, Counts, Forecast, Numbers, Users
+from serving.generation.need import LeadTime, floor_orders
+from serving.generation.planner import Prices, Wanted, levels_of, plan
 from training.sim_demand import Scene
 
 #: Artworks to order from these shares of coverage on: the host's plan.

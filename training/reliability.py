@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.demand import Counts, Numbers
+from serving.generation.demand import Counts, Numbers
 
 BINS = 10  # of equal width
 

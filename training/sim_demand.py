@@ -11,7 +11,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from serving.demand import DAY, Counts, Numbers
+from serving.generation.demand import DAY, Counts, Numbers
 from training.regimes import Regime
 
 HISTORY_DAYS = 14

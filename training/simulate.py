@@ -18,8 +18,8 @@ from scipy.sparse import csr_matrix, hstack, identity
 
 from features.settings import Settings
 from features.visits import session_counts
-from serving.demand import DAY, Counts, Forecast
-from serving.need import LeadTime
+from serving.generation.demand import DAY, Counts, Forecast
+from serving.generation.need import LeadTime
 from training.forecast import fit_forecast
 from training.policies import Policy, State, policies
 from training.regimes import Regime

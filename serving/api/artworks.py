@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from features.identifiers import new_id
 from serving import telemetry
 from serving.api.problems import Problem, respond
-from serving.dispatch.local import PATH, SUFFIX
+from serving.generation.dispatch.local import PATH, SUFFIX
 from serving.worker import Worker
 
 FILE_PATH = PATH + "/{file}"

@@ -28,8 +28,8 @@ from serving.api.generation_shapes import (
 from serving.api.needs import PLANNER
 from serving.api.operations import Call, Operation
 from serving.api.problems import Problem
-from serving.breaker import Breaker
-from serving.orders import IN_FLIGHT, Ledger, Order, State, Version
+from serving.generation.breaker import Breaker
+from serving.generation.orders import IN_FLIGHT, Ledger, Order, State, Version
 
 LOOK_SECONDS = 1.0  # between looks at the ledger
 HEARTBEAT_SECONDS = 15.0

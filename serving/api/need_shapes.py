@@ -9,9 +9,9 @@ from msgspec import Meta, Struct
 
 from features.coverage import Band
 from serving.api.schemas import Id
-from serving.foresight import Why
-from serving.need import Basis
-from serving.planner import Stopped
+from serving.generation.foresight import Why
+from serving.generation.need import Basis
+from serving.generation.planner import Stopped
 
 
 class NeedBody(Struct, kw_only=True):

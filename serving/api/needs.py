@@ -10,10 +10,10 @@ from features.coverage import BANDS, Band, Coverage
 from serving.api.need_shapes import NeedAnswer, NeedBody, NeedsAnswer, PoolAnswer
 from serving.api.operations import Call, Operation
 from serving.api.schemas import UserPath
-from serving.demand import Numbers
-from serving.need import Basis
-from serving.needs import Assessed
-from serving.prices import stockout_costs
+from serving.generation.demand import Numbers
+from serving.generation.need import Basis
+from serving.generation.needs import Assessed
+from serving.generation.prices import stockout_costs
 
 PLANNER = "planner"  # the scope of who watches over need and orders
 STEPS = 10  # of the histogram of coverage

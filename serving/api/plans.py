@@ -5,9 +5,9 @@ from __future__ import annotations
 from serving.api.need_shapes import PlanAnswer, PlanBody, PlannedImage, PoolDiversity, ReusedArtwork
 from serving.api.needs import PLANNER
 from serving.api.operations import Call, Operation
-from serving.diversity import Diversity
-from serving.orders import Wish
-from serving.planning import GenerationPlan, Reused
+from serving.generation.diversity import Diversity
+from serving.generation.orders import Wish
+from serving.generation.planning import GenerationPlan, Reused
 
 
 async def make_plan(call: Call) -> PlanAnswer:

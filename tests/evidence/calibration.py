@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from features.visits import session_counts
-from serving.demand import DAY, Counts, Forecast, Hazard, Numbers, Users
+from serving.generation.demand import DAY, Counts, Forecast, Hazard, Numbers, Users
 from tests.stage import conclude
 from training.forecast import calibrate, fit_forecast, fit_returns
 from training.regimes import REGIMES

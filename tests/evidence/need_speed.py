@@ -23,9 +23,9 @@ from scipy.sparse import csr_matrix, random_array
 
 from features.database import connect
 from features.settings import Settings
-from serving.demand import DAY, Users, prior_forecast
-from serving.need import LeadTime, Stock, need_of, short
-from serving.planner import Prices, Wanted, levels_of, plan
+from serving.generation.demand import DAY, Users, prior_forecast
+from serving.generation.need import LeadTime, Stock, need_of, short
+from serving.generation.planner import Prices, Wanted, levels_of, plan
 from tests.service import Service
 from tests.stage import conclude, stage
 

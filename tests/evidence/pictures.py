@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from features.dna import LENGTH
-from serving.painter import paint, usual_range
+from serving.generation.painter import paint, usual_range
 from tests.stage import conclude
 
 CLUSTERS, EACH = 6, 4

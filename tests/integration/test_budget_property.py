@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from features.database import connect, query
 from features.settings import Settings
-from serving.budget import limits_of
+from serving.generation.budget import limits_of
 
 HOUR_DOLLARS, HOUR_IMAGES, DAY_DOLLARS = 1.0, 50, 3.0
 LIMITS = limits_of(Settings(budget_hour_dollars=HOUR_DOLLARS, budget_day_dollars=DAY_DOLLARS))

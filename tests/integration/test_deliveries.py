@@ -16,11 +16,11 @@ from PIL import Image
 
 from features.errors import GenerationFailedError
 from features.settings import Settings
-from serving.breaker import Phase
-from serving.dispatch.interface import Dispatcher
-from serving.dispatch.local import LocalDispatcher
-from serving.dispatch.run import Deliveries
-from serving.orders import Order, State
+from serving.generation.breaker import Phase
+from serving.generation.dispatch.interface import Dispatcher
+from serving.generation.dispatch.local import LocalDispatcher
+from serving.generation.dispatch.run import Deliveries
+from serving.generation.orders import Order, State
 from tests.generation import Parts, Scripted, parts_of, wish
 
 ROOMY = {"budget_hour_images": 1_000, "budget_hour_dollars": 100.0, "budget_day_dollars": 100.0, "painted_pixels": 320}

@@ -14,10 +14,10 @@ import httpx
 import pytest
 
 from features.settings import Settings
-from serving.budget import switch
-from serving.dispatch.local import LocalDispatcher
-from serving.dispatch.run import Deliveries
-from serving.orders import Placed, State
+from serving.generation.budget import switch
+from serving.generation.dispatch.local import LocalDispatcher
+from serving.generation.dispatch.run import Deliveries
+from serving.generation.orders import Placed, State
 from tests.generation import Parts, parts_of, wish
 from tests.host import Host
 from tests.service import Service

@@ -11,10 +11,10 @@ import psycopg
 import pytest
 
 from features.settings import Settings
-from serving.dispatch import host_jobs
-from serving.dispatch.host_jobs import HostJobsDispatcher
-from serving.dispatch.run import Deliveries
-from serving.orders import Order, State
+from serving.generation.dispatch import host_jobs
+from serving.generation.dispatch.host_jobs import HostJobsDispatcher
+from serving.generation.dispatch.run import Deliveries
+from serving.generation.orders import Order, State
 from tests.generation import Parts, parts_of, wish
 from tests.host import Host
 

@@ -14,10 +14,10 @@ import pytest
 
 from features.errors import BadSettingError, BudgetTooSmallError
 from features.settings import Settings
-from serving.budget import Budget, switch
 from serving.erasure import erase_departed
-from serving.leadership import Leadership
-from serving.orders import Placed, State
+from serving.generation.budget import Budget, switch
+from serving.generation.leadership import Leadership
+from serving.generation.orders import Placed, State
 from tests.generation import Parts, parts_of, wish
 
 

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import Result
 
 from features.settings import Settings
-from serving.wishes import looks_of
+from serving.generation.wishes import looks_of
 from tests.host import WAIT_SECONDS, Host
 from tests.integration.conftest import Start
 from tests.service import Service

@@ -16,10 +16,10 @@ import psycopg
 import pytest
 
 from features.settings import Settings
-from serving.dispatch import webhook
-from serving.dispatch.run import Deliveries
-from serving.dispatch.webhook import WebhookDispatcher
-from serving.orders import Order, State
+from serving.generation.dispatch import webhook
+from serving.generation.dispatch.run import Deliveries
+from serving.generation.dispatch.webhook import WebhookDispatcher
+from serving.generation.orders import Order, State
 from tests.generation import parts_of, wish
 
 Answer = tuple[int, Any]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.settings import Settings
-from serving.breaker import Breaker, Phase, Rules, rules_of
+from serving.generation.breaker import Breaker, Phase, Rules, rules_of
 
 RULES = rules_of(Settings())
 FINE, BAD = True, False

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from features.errors import TooFewSessionsError
 from features.settings import Settings
 from features.visits import session_counts
-from serving.demand import (
+from serving.generation.demand import (
     DAY,
     NEGLIGIBLE,
     Forecast,

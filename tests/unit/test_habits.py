@@ -13,8 +13,8 @@ from features.errors import TooFewSessionsError
 from features.settings import Settings
 from features.weights import KINDS
 from serving.bundle import Bundle, Manifest
-from serving.demand import DAY, STORED, forecast_arrays, make_forecast, prior_forecast, wrong_forecast
-from serving.foresight import ERROR, foresee
+from serving.generation.demand import DAY, STORED, forecast_arrays, make_forecast, prior_forecast, wrong_forecast
+from serving.generation.foresight import ERROR, foresee
 from serving.live import View
 from serving.model import Model, make_model
 from tests.given import DAY as TODAY

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.settings import Settings
-from serving.demand import Users, prior_forecast
-from serving.need import Basis, LeadTime, Stock, floor_orders, heuristic_need, need_of, short
+from serving.generation.demand import Users, prior_forecast
+from serving.generation.need import Basis, LeadTime, Stock, floor_orders, heuristic_need, need_of, short
 
 SETTINGS = Settings()
 FORECAST = prior_forecast(SETTINGS)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from features.dna import LENGTH
-from serving.painter import paint, usual_range
+from serving.generation.painter import paint, usual_range
 
 SIZE = (96, 64)
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from features.settings import Settings
-from serving.demand import Users, prior_forecast
-from serving.need import LeadTime
-from serving.planner import (
+from serving.generation.demand import Users, prior_forecast
+from serving.generation.need import LeadTime
+from serving.generation.planner import (
     Bucket,
     Levels,
     Prices,

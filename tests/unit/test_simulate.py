@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from features.settings import Settings
-from serving.demand import Counts
-from serving.need import expected_lead
+from serving.generation.demand import Counts
+from serving.generation.need import expected_lead
 from training.cli import app
 from training.policies import STEPS, State, by_coverage, floor, on_demand
 from training.regimes import Regime

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from features.settings import Settings
-from serving.situation import Situation
+from serving.generation.situation import Situation
 
 USERS = 50
 COUNTS = np.arange(500, dtype=">i4").tobytes()

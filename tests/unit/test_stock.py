@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from features.catalogue import Catalogue
-from serving import stock
-from serving.demand import new_users
+from serving.generation import stock
+from serving.generation.demand import new_users
+from serving.generation.situation import NO_TASTE, People, Taste
+from serving.generation.stock import Shelf, score_shelf, shelf_of, unclear
 from serving.live import View
-from serving.situation import NO_TASTE, People, Taste
-from serving.stock import Shelf, score_shelf, shelf_of, unclear
 from tests.given import SIDE, checkerboard, given_likes, model_of
 from training import nmf
 

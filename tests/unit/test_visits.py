@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.visits import PAUSE, find_visits, session_counts
-from serving.situation import FASTEST, paces
+from serving.generation.situation import FASTEST, paces
 
 GAP = 60.0
 

@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from features.catalogue import Catalogue, activated, append, empty
 from features.dna import DnaKind
 from features.settings import Settings
-from serving.candidates import STAND_INS, find_candidates
-from serving.demand import new_users
-from serving.diversity import diversity_of
-from serving.need import LeadTime, floor_orders
-from serving.painter import usual_range
-from serving.planner import MOST_EACH, floor_levels
-from serving.prices import stockout_costs
-from serving.situation import NO_TASTE, People, Taste
-from serving.wishes import Looks, Medoid, looks_in, looks_of, new_dna, style_hints
+from serving.generation.candidates import STAND_INS, find_candidates
+from serving.generation.demand import new_users
+from serving.generation.diversity import diversity_of
+from serving.generation.need import LeadTime, floor_orders
+from serving.generation.painter import usual_range
+from serving.generation.planner import MOST_EACH, floor_levels
+from serving.generation.prices import stockout_costs
+from serving.generation.situation import NO_TASTE, People, Taste
+from serving.generation.wishes import Looks, Medoid, looks_in, looks_of, new_dna, style_hints
 
 SETTINGS = Settings()
 STUB = json.dumps([0.5] * 50)

@@ -13,8 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from serving.orders import Placed
-    from serving.planning import GenerationPlan
+    from serving.generation.orders import Placed
+    from serving.generation.planning import GenerationPlan
     from serving.worker import Worker
 
 group = typer.Typer(help="Generation as a whole: stop it, start it, look at it.", no_args_is_help=True)
@@ -65,7 +65,7 @@ def status() -> None:
 
 def _switch(*, stopped: bool) -> None:
     """Turn the switch."""
-    from serving.budget import switch
+    from serving.generation.budget import switch
     from training.cli.ground import database
 
     with database() as (_, connection):
@@ -76,7 +76,7 @@ def _switch(*, stopped: bool) -> None:
 
 async def _loop(worker: Worker) -> None:
     """The loop, until SIGINT or SIGTERM."""
-    from serving.loop import run
+    from serving.generation.loop import run
 
     task = asyncio.ensure_future(run(worker))
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -89,7 +89,7 @@ async def _loop(worker: Worker) -> None:
 
 async def _once(worker: Worker, *, order: bool) -> None:
     """Plan, print, and place where that is asked for."""
-    from serving.loop import make_plan, place_plan
+    from serving.generation.loop import make_plan, place_plan
 
     await worker.start()
     try:

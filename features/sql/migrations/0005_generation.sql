@@ -91,7 +91,7 @@ LANGUAGE sql STABLE AS $$
     SELECT least(level + greatest(extract(epoch FROM statement_timestamp() - since), 0) / 3600 * per_hour, capacity)
 $$;
 
--- How each provider is doing; `state` is what serving.breaker makes of the calls so far.
+-- How each provider is doing; `state` is what serving.generation.breaker makes of the calls so far.
 CREATE TABLE breakers (
     dispatcher text PRIMARY KEY,
     state      jsonb NOT NULL

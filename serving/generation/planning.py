@@ -1,6 +1,6 @@
 """What to order now, for the whole service: need, candidates and prices put together into one plan of an epoch.
 
-It reads and computes; what is placed of a plan is the ledger's (serving.orders).
+It reads and computes; what is placed of a plan is the ledger's (serving.generation.orders).
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from features.dna import LENGTH, DnaKind, parse_dna
 from features.host import Host
 from features.settings import Settings
 from serving import telemetry
-from serving.candidates import find_candidates
-from serving.diversity import Diversity, diversity_of
+from serving.generation.candidates import find_candidates
+from serving.generation.diversity import Diversity, diversity_of
+from serving.generation.needs import Assessed, Needs
+from serving.generation.orders import Wish
+from serving.generation.planner import Levels, Pick, Plan, Prices, Stopped, Wanted, floor_levels, levels_of, plan
+from serving.generation.prices import stockout_costs
+from serving.generation.reuse import Archive, reusable_for
+from serving.generation.situation import Taste
+from serving.generation.wishes import PROMPT, Looks, Medoid, looks_in, looks_of, new_dna, style_hints
 from serving.live import View
-from serving.needs import Assessed, Needs
-from serving.orders import Wish
-from serving.planner import Levels, Pick, Plan, Prices, Stopped, Wanted, floor_levels, levels_of, plan
-from serving.prices import stockout_costs
-from serving.reuse import Archive, reusable_for
-from serving.situation import Taste
-from serving.wishes import PROMPT, Looks, Medoid, looks_in, looks_of, new_dna, style_hints
 
 Basis = Literal["forecast", "heuristic"]
 NEIGHBOURS = 8  # artworks around a medoid whose styles are looked at

@@ -12,7 +12,7 @@ from psycopg_pool import AsyncConnectionPool
 from features.database import query, transaction
 from features.settings import Settings
 from serving import telemetry
-from serving.breaker import Breaker, rules_of
+from serving.generation.breaker import Breaker, rules_of
 
 T = TypeVar("T")
 

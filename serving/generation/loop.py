@@ -12,12 +12,12 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from features.errors import VernissageError
 from serving import telemetry
-from serving.dispatch.interface import Dispatcher
-from serving.dispatch.registry import dispatchers_of
-from serving.dispatch.run import Deliveries
-from serving.leadership import Lead, Leadership
-from serving.orders import Placed
-from serving.planning import GenerationPlan
+from serving.generation.dispatch.interface import Dispatcher
+from serving.generation.dispatch.registry import dispatchers_of
+from serving.generation.dispatch.run import Deliveries
+from serving.generation.leadership import Lead, Leadership
+from serving.generation.orders import Placed
+from serving.generation.planning import GenerationPlan
 from serving.worker import Worker
 
 TICK_SECONDS = 0.5  # between looks at what can be delivered

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from features.settings import Settings
-from serving.demand import DAY, Counts, Forecast, Numbers, Users
+from serving.generation.demand import DAY, Counts, Forecast, Numbers, Users
 
 Z95 = 1.6448536269514722  # 95% quantile of the normal law
 #: The normal law in three points (z, weight), exact to its fifth moment (Gauss & Hermite).

@@ -13,15 +13,15 @@ from psycopg_pool import AsyncConnectionPool
 from features.database import query, transaction
 from features.host import Host
 from features.settings import Settings
-from serving.breakers import Breakers
-from serving.budget import Budget
-from serving.demand import Forecast
-from serving.foresight import Why, foresee
+from serving.generation.breakers import Breakers
+from serving.generation.budget import Budget
+from serving.generation.demand import Forecast
+from serving.generation.foresight import Why, foresee
+from serving.generation.need import LeadTime, Need, Stock, expected_lead, heuristic_need, need_of
+from serving.generation.orders import InFlight, Ledger
+from serving.generation.situation import People, Situation
+from serving.generation.stock import Shelf, score_shelf, shelf_of, unclear
 from serving.live import View
-from serving.need import LeadTime, Need, Stock, expected_lead, heuristic_need, need_of
-from serving.orders import InFlight, Ledger
-from serving.situation import People, Situation
-from serving.stock import Shelf, score_shelf, shelf_of, unclear
 
 MADE = 2_000  # latest deliveries that count as relevant to those they were made for
 TIMED = 200  # latest deliveries that the lead time is told from

@@ -16,9 +16,9 @@ from features.arrays import Keys, Mask
 from features.catalogue import Catalogue
 from features.database import query, transaction
 from features.host import Host
-from serving.planner import Reusable, Wanted
+from serving.generation.planner import Reusable, Wanted
+from serving.generation.situation import People
 from serving.ranking import fits
-from serving.situation import People
 
 MOST = 500  # archived artworks that are looked at, the latest
 NEAR = 0.7  # cosine of directions from which one is as good as a new one

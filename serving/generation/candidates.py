@@ -15,10 +15,10 @@ from features.arrays import Rows
 from features.catalogue import Catalogue
 from features.dna import DnaKind
 from serving import heuristic
-from serving.demand import Numbers
-from serving.planner import Wanted, medoids, relevant_users
+from serving.generation.demand import Numbers
+from serving.generation.planner import Wanted, medoids, relevant_users
+from serving.generation.situation import People, Taste
 from serving.ranking import signal_rows_of
-from serving.situation import People, Taste
 
 MOST_MEDOIDS = 200
 LIKES = 20  # of one user, the strongest; likes fade with time, so these are recent ones

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from serving.orders import Order
+from serving.generation.orders import Order
 
 
 class Dispatcher(Protocol):

@@ -14,7 +14,7 @@ from psycopg_pool import AsyncConnectionPool
 from features.arrays import Floats
 from features.database import query, transaction
 from features.host import Host
-from serving.orders import Order
+from serving.generation.orders import Order
 
 SIZES = {"landscape": (1280, 800), "portrait": (800, 1280), "square": (1024, 1024)}
 QUALITY_SCORE = 75.0  # what the host gives its own generated rows

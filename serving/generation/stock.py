@@ -17,11 +17,11 @@ import numpy as np
 from features.arrays import Keys, Mask, Rows
 from features.catalogue import Catalogue
 from features.errors import CannotScoreError
-from serving.demand import Counts, Numbers
+from serving.generation.demand import Counts, Numbers
+from serving.generation.situation import People, Taste
 from serving.live import View
 from serving.model import Model
 from serving.ranking import RELEVANT, fits, signal_rows_of, with_quantile
-from serving.situation import People, Taste
 
 MOST_SCORED = 300  # unseen artworks of one user, and as many seen ones, that are scored
 THRESHOLD_SAMPLE = 500  # pool artworks that a user's median is taken over

@@ -13,9 +13,9 @@ from uuid import UUID
 from features.errors import DatabaseUnavailableError, GenerationFailedError
 from features.settings import Settings
 from serving import telemetry
-from serving.breakers import Breakers
-from serving.dispatch.interface import Dispatcher
-from serving.orders import Ledger, Order, State
+from serving.generation.breakers import Breakers
+from serving.generation.dispatch.interface import Dispatcher
+from serving.generation.orders import Ledger, Order, State
 
 
 class Deliveries:

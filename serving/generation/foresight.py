@@ -8,7 +8,7 @@ from typing import Literal
 from features.settings import Settings
 from serving import telemetry
 from serving.bundle import Bundle
-from serving.demand import Forecast
+from serving.generation.demand import Forecast
 from serving.live import View
 
 #: In a manifest's metrics: how far the forecast's probabilities were from what came, on a slice it had not seen.

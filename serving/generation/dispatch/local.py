@@ -23,9 +23,9 @@ from features.database import query, transaction
 from features.errors import GenerationFailedError
 from features.host import Host
 from features.settings import Settings
-from serving.dispatch.intake import SIZES, Intake, Made, Near
-from serving.orders import Ledger, Order, State
-from serving.painter import Picture, paint, usual_range
+from serving.generation.dispatch.intake import SIZES, Intake, Made, Near
+from serving.generation.orders import Ledger, Order, State
+from serving.generation.painter import Picture, paint, usual_range
 
 PATH = "/artworks"
 SUFFIX = ".webp"

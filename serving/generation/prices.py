@@ -8,7 +8,7 @@ import numpy as np
 
 from features.settings import Settings
 from features.tiers import FREE, PLUS, PRO, tier_of
-from serving.demand import Numbers
+from serving.generation.demand import Numbers
 
 
 def stockout_costs(plans: Sequence[str | None], settings: Settings) -> Numbers:

@@ -16,7 +16,7 @@ from features.arrays import Floats
 from features.catalogue import Catalogue
 from features.content import WORD_LENGTH
 from features.dna import DnaKind, taste_part
-from serving.painter import usual_range
+from serving.generation.painter import usual_range
 
 TRIES = 6  # at an order's numbers, each a step farther from the medoid
 PROMPT = 500  # characters of a hint

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from features.errors import BadSettingError, HostTablesMissingError
 from features.settings import PREFIX
-from serving.dispatch.host_jobs import HostJobsDispatcher
-from serving.dispatch.interface import Dispatcher
-from serving.dispatch.local import LocalDispatcher
-from serving.dispatch.webhook import WebhookDispatcher
+from serving.generation.dispatch.host_jobs import HostJobsDispatcher
+from serving.generation.dispatch.interface import Dispatcher
+from serving.generation.dispatch.local import LocalDispatcher
+from serving.generation.dispatch.webhook import WebhookDispatcher
 from serving.worker import Worker
 
 QUEUE_TABLES = ("generation_jobs", "user_credits")

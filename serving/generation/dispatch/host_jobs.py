@@ -19,8 +19,8 @@ from features.database import query, transaction
 from features.errors import GenerationFailedError
 from features.host import Host
 from features.settings import Settings
-from serving.dispatch.intake import Intake
-from serving.orders import Ledger, Order, State
+from serving.generation.dispatch.intake import Intake
+from serving.generation.orders import Ledger, Order, State
 
 MOST_WAITING = 2
 PRIORITY = 10  # a fresh pre-generation; live work has 100

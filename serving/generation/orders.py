@@ -19,8 +19,8 @@ from features.arrays import Floats
 from features.database import query, transaction
 from features.identifiers import new_id
 from features.settings import Settings
-from serving.budget import Budget
-from serving.leadership import Lead, still_leads
+from serving.generation.budget import Budget
+from serving.generation.leadership import Lead, still_leads
 
 
 class State(StrEnum):

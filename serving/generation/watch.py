@@ -8,11 +8,11 @@ from psycopg_pool import AsyncConnectionPool
 
 from features.database import query, transaction
 from serving import telemetry
-from serving.breaker import Phase
-from serving.breakers import Breakers
-from serving.budget import Budget
-from serving.leadership import PLANNER
-from serving.orders import IN_FLIGHT, Ledger
+from serving.generation.breaker import Phase
+from serving.generation.breakers import Breakers
+from serving.generation.budget import Budget
+from serving.generation.leadership import PLANNER
+from serving.generation.orders import IN_FLIGHT, Ledger
 
 SHOWN = {Phase.CLOSED: 0.0, Phase.HALF_OPEN: 0.5, Phase.OPEN: 1.0}
 

@@ -19,8 +19,8 @@ from scipy.sparse import csr_matrix
 
 from features.arrays import Floats
 from features.settings import Settings
-from serving.demand import DAY, Counts, Forecast, Numbers, Users
-from serving.need import LeadTime, floor_of, floor_orders, short
+from serving.generation.demand import DAY, Counts, Forecast, Numbers, Users
+from serving.generation.need import LeadTime, floor_of, floor_orders, short
 
 MOST_EACH = 32  # images for one user in one plan: the next plan is a minute away
 ALIKE = 0.97  # cosine from which two liked artworks ask for the same image

@@ -19,8 +19,8 @@ from features.database import query, transaction
 from features.errors import GenerationFailedError
 from features.host import Host
 from features.settings import Settings
-from serving.dispatch.intake import SIZES, Intake, Made, Near
-from serving.orders import Ledger, Order, State
+from serving.generation.dispatch.intake import SIZES, Intake, Made, Near
+from serving.generation.orders import Ledger, Order, State
 
 CONNECT_SECONDS = 10.0
 RETRIES = 2

@@ -22,7 +22,7 @@ from features.host import USER_COLUMNS, Host
 from features.settings import Settings
 from features.visits import PAUSE, find_visits, session_counts
 from features.weights import KINDS, typical_dwell, weigh
-from serving.demand import Counts, Numbers, Users
+from serving.generation.demand import Counts, Numbers, Users
 
 DISPLAYS = 500  # latest ones of each user that habits are read from
 BLOCK = 2_000  # users in one statement
