@@ -60,7 +60,7 @@ def _models_and_clients(settings: Settings, home: Path) -> Iterator[Found]:
         yield "ranker raises", f"rungs {rungs[0]}, both rankers {rungs[1]}, afterwards {rungs[2]}", raising
         asleep = cases.sleeping_ranker(service, faults)
         added = f"added {asleep.facts['late_added_ms']:.0f} ms while late, {asleep.facts['busy_added_ms']:.0f} ms busy"
-        yield "ranker sleeps 2 s", f"{added}; always ready: {asleep.facts['ready']}", asleep
+        yield "ranker sleeps", f"{added}; always ready: {asleep.facts['ready']}", asleep
         leaving = cases.clients_that_leave(service, faults)
         yield "clients hang up", f"{leaving.facts['gone']:.0f} counted, {leaving.facts['traces']} traces", leaving
         slow = cases.clients_that_dawdle(service)
@@ -142,11 +142,11 @@ def _met(totals: dict[str, Any], reports: dict[str, Report]) -> bool:
     """Whether every promise was kept."""
     broken = ("lost_acknowledged", "seen_offered", "repeated_in_list", "drawn_twice", "uncoded_500")
     limited = ("slowest_seconds", "recovered_seconds")
-    bundles, asleep = reports["corrupt bundles"].facts, reports["ranker sleeps 2 s"].facts
+    bundles, asleep = reports["corrupt bundles"].facts, reports["ranker sleeps"].facts
     undisturbed = (
         "no bundle",
         "ranker raises",
-        "ranker sleeps 2 s",
+        "ranker sleeps",
         "clients hang up",
         "half a body",
         "corrupt bundles",

@@ -277,7 +277,7 @@ def raising_rankers(service: Service, faults: Path) -> Report:
     )
 
 
-def sleeping_ranker(service: Service, faults: Path, seconds: float = 2.0) -> Report:
+def sleeping_ranker(service: Service, faults: Path, seconds: float = 6.0) -> Report:
     """The model sleeps far beyond the deadline: first some threads are stuck, then all."""
     caller = Caller(service)
     usual = [_timed(caller, f"usual-{number}") for number in range(10)]

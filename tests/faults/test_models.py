@@ -82,10 +82,10 @@ def test_a_sleeping_ranker_costs_little_more_than_its_deadline(ranked: Service, 
     assert found.failures == 0
     assert found.facts["late"] == cases.RANK_THREADS
     assert found.facts["busy"] >= cases.RANK_THREADS
-    assert found.facts["late_added_ms"] < 500
-    assert found.facts["busy_added_ms"] < 500
+    assert found.facts["late_added_ms"] < 3_000
+    assert found.facts["busy_added_ms"] < 3_000
     assert found.facts["ready"]
-    assert found.facts["woke_after"] < 5
+    assert found.facts["woke_after"] < 20
 
 
 def test_corrupt_bundles_are_refused_and_what_serves_goes_on(pool_url: str, folder: Path) -> None:
@@ -98,7 +98,7 @@ def test_corrupt_bundles_are_refused_and_what_serves_goes_on(pool_url: str, fold
     assert found.facts["without"] is None
     assert found.facts["kept"] == ["good-1"] * len(cases.DAMAGES)
     assert found.facts["finally_"] == "ok"
-    assert found.facts["load_seconds"] < 10
+    assert found.facts["load_seconds"] < 30
     assert found.facts["lines"] == [f"bad-{number}" for number in range(2 * len(cases.DAMAGES))]
     assert found.facts["refusals"] == 2 * len(cases.DAMAGES)
 

@@ -455,7 +455,7 @@ def turn(service: Service, user: str) -> Iterator[None]:
 
 def await_one_in_line(host: Host) -> None:
     """Until somebody waits for a turn."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while not host.count("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -432,12 +432,12 @@ def test_the_watcher_process_follows_within_seconds_and_ends_when_told(
         assert json.loads(process.stderr.readline())["event"] == "watching the registry"
         client(two_versions).set_registered_model_alias("vernissage", "champion", "2")
         moved = time.monotonic()
-        while live_version(connection) != "2" and time.monotonic() < moved + 10:
+        while live_version(connection) != "2" and time.monotonic() < moved + 30:
             time.sleep(0.05)
         took = time.monotonic() - moved
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=10)
-    assert took < 10
+        _, said = process.communicate(timeout=30)
+    assert took < 30
     assert process.returncode == 0
     assert [json.loads(line)["event"] for line in said.splitlines()] == ["version is live"]
 

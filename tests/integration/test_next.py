@@ -20,6 +20,7 @@ from tests.integration.conftest import BRISK
 from tests.service import Service
 
 REAL_DNA = json.dumps([round(0.02 * number, 2) for number in range(50)])
+SOON = 10.0  # seconds: well under those after which the whole pool is read again
 
 
 def ids_of(answer: dict[str, Any]) -> list[str]:
@@ -89,22 +90,22 @@ class TestPool:
         answer = service.next(user, limit=10)
         assert sorted(ids_of(answer)) == sorted(pool[:2])
 
-    def test_a_new_artwork_is_offered_and_an_archived_one_gone_within_two_seconds(
+    def test_a_new_artwork_is_offered_and_an_archived_one_gone_within_seconds(
         self, start: Any, own_host: Host, user: str
     ) -> None:
-        """With the polling as it is by default."""
+        """With the polling as it is by default; the whole pool is read again only every half minute."""
         service = start(environment={"VERNISSAGE_CATALOGUE_POLL_SECONDS": ""})
         first = own_host.add_artwork()
-        assert _seconds_until(lambda: service.next(user)["unseen_total"] == 1) < 2.0
+        assert _seconds_until(lambda: service.next(user)["unseen_total"] == 1) < SOON
         second = own_host.add_artwork()
-        assert _seconds_until(lambda: set(ids_of(service.next(user))) == {first, second}) < 2.0
+        assert _seconds_until(lambda: set(ids_of(service.next(user))) == {first, second}) < SOON
         own_host.set_status(first, "archived")
         assert ids_of(service.next(user)) == [second]
-        assert _seconds_until(lambda: service.next(user)["unseen_total"] == 1) < 2.0
+        assert _seconds_until(lambda: service.next(user)["unseen_total"] == 1) < SOON
         with own_host.connection.transaction():  # the pool is as large as before
             own_host.delete(second)
             third = own_host.add_artwork()
-        assert _seconds_until(lambda: ids_of(service.next(user)) == [third]) < 2.0
+        assert _seconds_until(lambda: ids_of(service.next(user)) == [third]) < SOON
 
     def test_what_left_the_pool_is_not_served_even_where_the_snapshot_is_late(
         self, late_service: Service, own_host: Host, user: str
@@ -452,9 +453,9 @@ def late_service(start: Any, own_host: Host) -> Iterator[Service]:
 
 
 def _seconds_until(holds: Any) -> float:
-    """Seconds until ``holds`` returns true; gives up after ten."""
+    """Seconds until ``holds`` returns true; gives up after thirty."""
     started = time.monotonic()
-    while not holds() and time.monotonic() - started < 10:
+    while not holds() and time.monotonic() - started < 30:
         time.sleep(0.02)
     return time.monotonic() - started
 
@@ -490,7 +491,7 @@ class TestEvidence:
         (new,) = own_host.add_artworks([{"prompt": "later", "styles": ["cubism"]}])
         own_host.wait(service)
         service.record({"event_id": "like", "user_id": "ada", "artwork_id": known[0], "kind": "like"})
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         while (answer := service.next("ada"))["model"] is None and time.monotonic() < end:
             time.sleep(0.05)
         found = {item["artwork_id"]: item["evidence"] for item in answer["items"]}

@@ -230,6 +230,6 @@ def test_the_service_ends_within_seconds_and_answers_what_it_has_begun(start: An
     with ThreadPoolExecutor(4) as threads:
         answers = threads.map(ask, range(200))
         assert begun.wait(30)
-        assert service.stop() < 15
+        assert service.stop() < 30
         assert any(answers)
     assert service.processes() == []

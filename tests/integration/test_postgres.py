@@ -73,7 +73,7 @@ def start_elsewhere(settings: Settings) -> subprocess.Popen[str]:
 
 def wait_until(done: Callable[[], bool]) -> None:
     """Look often, for ten seconds."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not done():
         assert time.monotonic() < deadline
         time.sleep(0.001)
