@@ -31,7 +31,7 @@ from tests.stage import conclude, stage
 
 GAP = 3.0  # seconds between artworks
 STOCK = 12  # artworks in the pool at first
-FINE_SECONDS, BROKEN_SECONDS, MENDING_SECONDS, MENDED_SECONDS = 90.0, 27.0, 30.0, 45.0
+FINE_SECONDS, BROKEN_SECONDS, MENDING_SECONDS, MENDED_SECONDS = 90.0, 120.0, 30.0, 45.0
 HOUR_DOLLARS, DAY_DOLLARS, IMAGE = 4.0, 2.0, 0.02
 PACE = {
     "VERNISSAGE_SECONDS_PER_ARTWORK": str(GAP),
