@@ -6,7 +6,7 @@ make evidence NAME=bad-input
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,17 +54,17 @@ def main() -> None:
 
 def _refused(service: Service) -> Iterator[Outcome]:
     """The cases that must be refused, each with its code."""
-    planner = service.make_key("planner")
+    keys = {"admin": service.key} | {scope: service.make_key(scope) for scope in ("planner", "frontend")}
     for case in CASES:
-        answer = _send(service, case, planner)
+        answer = _send(service, case, keys)
         problem = answer.headers["content-type"] == "application/problem+json"
         code = answer.json()["code"] if problem else "(no problem+json)"
         yield Outcome(case.kind, answer.status_code, code, (case.status, case.code))
 
 
-def _send(service: Service, case: Case, planner: str) -> httpx.Response:
+def _send(service: Service, case: Case, keys: Mapping[str, str]) -> httpx.Response:
     """One case with the key that it names."""
-    header = {"admin": f"Bearer {service.key}", "planner": f"Bearer {planner}", None: ""}.get(case.key, case.key) or ""
+    header = f"Bearer {keys[case.key]}" if case.key in keys else case.key or ""
     headers = {"Authorization": header.encode("latin-1")} if header else {}
     return service.stranger.request(case.method, case.url, content=case.content, headers=headers)
 
