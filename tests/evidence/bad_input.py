@@ -6,7 +6,7 @@ make evidence NAME=bad-input
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
