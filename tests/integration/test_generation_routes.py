@@ -157,14 +157,16 @@ def test_the_budget_tells_what_is_left_and_whether_it_is_stopped(
 
 
 def test_the_metrics_tell_of_orders_and_budget(service: Service, settings: Settings) -> None:
-    """As of a moment ago."""
+    """As of a moment ago: an earlier test's switch may still be told of until the next look."""
     place(settings)
     end = time.monotonic() + WAIT_SECONDS
-    while not (found := service.metrics()).get('vernissage_orders{state="planned"}'):
+    while not (found := service.metrics()).get('vernissage_orders{state="planned"}') or (
+        found["vernissage_generation_stopped"] != 0
+    ):
         assert time.monotonic() < end, found
         time.sleep(0.1)
     assert 0 < found["vernissage_generation_day_share"] < 1
-    assert found["vernissage_generation_stopped"] == found["vernissage_planner_live"] == 0
+    assert found["vernissage_planner_live"] == 0
 
 
 class TestPictures:
