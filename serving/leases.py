@@ -50,6 +50,16 @@ class UserState:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What a list came from that no other table keeps, so that it can be made again."""
+
+    inputs: dict[str, Any]  # of the request, the session and the pool; what is as usual is left out
+    sampler: dict[str, Any] | None = None  # temperature, epsilon and seed of a list that was drawn
+    head_keys: Keys | None = None  # what it was drawn from
+    head_scores: Floats | None = None
+
+
+@dataclass(frozen=True)
 class ListRow:
     """A list about to be written; arrays in the order of offering, spares at the end."""
 
@@ -73,6 +83,8 @@ class ListRow:
     candidate_size: int
     excluded: dict[str, int]
     rank_traded: float  # mean ranks given up for smoothness; for the answer only
+    propensities: Floats  # of each slot, given those before it
+    origin: Origin
     experiments: dict[str, Any] | None = None  # what is tried on the user, as the log has it
 
 
@@ -120,6 +132,8 @@ class Leases:
             "artwork_keys": row.artwork_keys.tolist(),
             "scores": row.scores.tolist(),
             "rungs": row.rungs.tolist(),
+            "propensities": row.propensities.tolist(),
+            **_origin(row.origin),
             "known": row.known,
             "held": row.held.tolist(),
             "passes": row.passes.tolist(),
@@ -177,6 +191,16 @@ class Leases:
         values = np.array([np.nan if value is None else value for value in row["signal_values"]], dtype=np.float32)
         ages = np.array(row["signal_ages"], dtype=np.float32) / np.float32(DAY)
         return keys, weigh(kinds, values, ages, typical_dwell(kinds, values), self._settings.half_life_days)
+
+
+def _origin(origin: Origin) -> dict[str, Any]:
+    """The columns of an origin."""
+    return {
+        "inputs": Jsonb(origin.inputs),
+        "sampler": None if origin.sampler is None else Jsonb(origin.sampler),
+        "head_keys": None if origin.head_keys is None else origin.head_keys.tolist(),
+        "head_scores": None if origin.head_scores is None else origin.head_scores.tolist(),
+    }
 
 
 async def _absorb(connection: psycopg.AsyncConnection, user_id: str) -> None:

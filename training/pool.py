@@ -44,4 +44,5 @@ def bare_pool(artwork_ids: Sequence[str]) -> Catalogue:
         dna_kinds=np.zeros(count, np.int8),
         vectors=np.zeros((count, empty().vectors.shape[1]), np.float32),
         row_of_key=rows,
+        prints=np.zeros(count, np.uint64),
     )

@@ -124,9 +124,9 @@ ON CONFLICT (user_id) DO UPDATE SET host_rows = excluded.host_rows, host_latest 
 -- lease, the exposure log and the attribution key. Returns the artworks as the host has them now.
 -- name: lease_list
 WITH offered AS (
-    SELECT o.artwork_key, o.score, o.rung, o.position, {columns}
-    FROM unnest(%(artwork_keys)s::integer[], %(scores)s::real[], %(rungs)s::smallint[])
-         WITH ORDINALITY AS o (artwork_key, score, rung, position)
+    SELECT o.artwork_key, o.score, o.rung, o.propensity, o.position, {columns}
+    FROM unnest(%(artwork_keys)s::integer[], %(scores)s::real[], %(rungs)s::smallint[], %(propensities)s::real[])
+         WITH ORDINALITY AS o (artwork_key, score, rung, propensity, position)
     JOIN vernissage.artwork_keys AS k ON k.artwork_key = o.artwork_key
     JOIN public.art_sessions AS a ON a.id = k.artwork_id
     WHERE {active}
@@ -135,14 +135,16 @@ WITH offered AS (
 ), list AS (
     INSERT INTO vernissage.served_lists (
         recommendation_id, user_id, session_id, repeats, policy, model_version, requested, reason,
-        artwork_keys, scores, rungs, propensities, candidate_hash, candidate_size, excluded, experiments)
+        artwork_keys, scores, rungs, propensities, candidate_hash, candidate_size, excluded, experiments,
+        inputs, sampler, head_keys, head_scores)
     SELECT %(recommendation_id)s, %(user_id)s, %(session_id)s, %(repeats)s::uuid, %(policy)s, %(model_version)s,
            %(limit)s, %(reason)s,
            coalesce(array_agg(f.artwork_key ORDER BY f.position), '{}'),
            coalesce(array_agg(f.score ORDER BY f.position), '{}'),
            coalesce(array_agg(f.rung ORDER BY f.position), '{}'),
-           coalesce(array_agg(1.0::real ORDER BY f.position), '{}'),
-           %(candidate_hash)s, %(candidate_size)s, %(excluded)s, %(experiments)s::jsonb
+           coalesce(array_agg(f.propensity ORDER BY f.position), '{}'),
+           %(candidate_hash)s, %(candidate_size)s, %(excluded)s, %(experiments)s::jsonb,
+           %(inputs)s::jsonb, %(sampler)s::jsonb, %(head_keys)s::integer[], %(head_scores)s::real[]
     FROM offered AS f
 ), hosted AS (
     INSERT INTO vernissage.hosted_users (user_id) SELECT %(user_id)s WHERE %(known)s ON CONFLICT DO NOTHING
