@@ -78,9 +78,11 @@ class Catalogue:
         return space_of(self.vectors)
 
     @cached_property
-    def fingerprint(self) -> tuple[int, int]:
-        """What tells this pool from another: a sum over the keys of its active artworks, and one over their prints."""
-        return zlib.crc32(np.sort(self.keys[self.active]).tobytes()), int(self.prints[self.active].sum(dtype=np.uint64))
+    def fingerprint(self) -> tuple[int, int, int]:
+        """What tells this pool from another: its newest key, a hash of its active keys, a sum over their prints."""
+        keys = np.sort(self.keys[self.active])
+        contents = int(self.prints[self.active].sum(dtype=np.uint64))
+        return int(self.keys.max(initial=0)), zlib.crc32(keys.tobytes()), contents
 
     def rows(self, keys: NDArray[np.int32]) -> NDArray[np.int32]:
         """Rows of those of ``keys`` that the catalogue holds; the others are left out."""

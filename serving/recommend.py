@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.arrays import Floats, Mask, Rows
+from features.arrays import Floats, Keys, Mask, Rows
 from features.catalogue import Catalogue
 from features.identifiers import new_id
 from features.settings import Settings
@@ -175,12 +175,12 @@ def list_row(
         held=state.held,
         passes=state.passes,
         retired=state.retired,
-        candidate_hash=_hash(catalogue.keys[candidates.rows]),
+        candidate_hash=hash_of(catalogue.keys[candidates.rows]),
         candidate_size=len(candidates.rows),
         excluded=candidates.excluded,
         rank_traded=rank_traded(turned),
         propensities=chances[order],
-        origin=make_origin(ask, state, catalogue, settings, head),
+        origin=make_origin(ask, state, view, settings, head),
         experiments=drawn.trial.log(_picked(drawn, fresh)),
     )
     return row, repeats
@@ -228,7 +228,7 @@ def _explored(drawn: Drawn, fresh: Places, count: int, chances: Floats) -> tuple
     picked = draw(scores, count, sampler, seed)
     chances[head[picked.places]] = picked.propensities
     order = np.concatenate([head[picked.places], np.delete(head, picked.places), fresh[len(head) :]])
-    return order, Head(keys, scores, sampler.temperature, sampler.epsilon, seed)
+    return order, Head(keys, scores, sampler.temperature, sampler.epsilon, seed, len(picked.places))
 
 
 def _evidence(drawn: Drawn, order: Places) -> list[Tier]:
@@ -285,7 +285,7 @@ def _retry_after(row: ListRow, shown: int, state: UserState, settings: Settings)
     return settings.seconds_per_artwork
 
 
-def _hash(keys: np.ndarray) -> int:
+def hash_of(keys: Keys) -> int:
     """A hash of the candidate set, whatever its order, as a signed 64-bit integer."""
     return int(heuristic.mix(keys.astype(np.uint64)).sum(dtype=np.uint64).astype(np.int64))
 

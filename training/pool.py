@@ -14,13 +14,14 @@ from features.database import query
 from features.host import read_host
 
 
-def take_pool(connection: psycopg.Connection) -> Catalogue:
-    """Read all active artworks; those without a key get one."""
+def take_pool(connection: psycopg.Connection, newest: int | None = None) -> Catalogue:
+    """Read all active artworks, or those with a key up to ``newest``; those without a key get one."""
     host = read_host(connection)
     with connection.transaction():
         connection.execute(query("register_artworks", active=host.active("a")))
     row = connection.execute(query("active_keys", active=host.servable("a")), binary=True).fetchone()
     keys = np.sort(unpack_keys(row[0] if row else None))
+    keys = keys if newest is None else keys[keys <= newest]
     pool = empty()
     with connection.cursor(row_factory=dict_row, binary=True) as cursor:
         for start in range(0, len(keys), LOAD_BATCH):

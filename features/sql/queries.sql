@@ -554,6 +554,55 @@ SELECT p.user_id, p.team, count(*) AS offered,
               AND e.at >= p.served_at AND e.at < %(until)s)) AS likes
 FROM picked AS p GROUP BY p.user_id, p.team;
 
+-- Lists as they were served ---------------------------------------------------------------------------------------
+
+-- name: served_list
+SELECT * FROM vernissage.served_lists WHERE recommendation_id = %(recommendation_id)s;
+
+-- What a user had seen at a time, as a session counts it; marks that came later about earlier are left out.
+-- name: seen_then
+SELECT string_agg(int4send(s.artwork_key), ''::bytea) FROM vernissage.seen AS s
+WHERE s.user_id = %(user_id)s AND s.seen_at <= %(at)s
+  AND (s.loaded_by IS NULL OR s.loaded_by <> %(session_id)s)
+  AND s.artwork_key NOT IN (SELECT e.artwork_key FROM vernissage.events AS e WHERE e.user_id = %(user_id)s
+                            GROUP BY e.artwork_key HAVING min(e.received_at) > %(at)s AND min(e.at) <= %(at)s);
+
+-- The signals that user_state gave at a time.
+-- name: signals_then
+SELECT array_agg(r.artwork_key) AS keys, array_agg(r.kind) AS kinds, array_agg(r.value) AS values,
+       array_agg(extract(epoch FROM %(at)s - r.at)::float8) AS ages
+FROM (
+    (SELECT t.artwork_key, t.kind, t.value, t.at FROM vernissage.events AS t
+     WHERE t.user_id = %(user_id)s AND t.kind <> 'displayed' AND t.received_at <= %(at)s
+     ORDER BY t.at DESC LIMIT %(signals)s)
+    UNION ALL
+    (SELECT d.artwork_key, d.kind, d.value, d.at FROM vernissage.events AS d
+     WHERE d.user_id = %(user_id)s AND d.kind = 'displayed' AND d.received_at <= %(at)s
+     ORDER BY d.at DESC LIMIT %(signals)s)
+    {favourites}
+) AS r;
+
+-- name: favourites_then
+UNION ALL
+(SELECT k.artwork_key, 'favourite', NULL::real, n.created_at AT TIME ZONE 'UTC'
+ FROM public.art_favorites AS n JOIN vernissage.artwork_keys AS k ON k.artwork_id = n.artwork_id
+ WHERE n.user_id = %(user_id)s AND n.created_at AT TIME ZONE 'UTC' <= %(at)s
+ ORDER BY n.created_at DESC LIMIT %(signals)s);
+
+-- What policies are judged by: each slot of the lists that were drawn, where the first of those who repeat each other
+-- counts, and whether the user was shown the artwork from that list and liked it.
+-- name: drawn_lists
+SELECT l.recommendation_id, l.user_id, l.served_at, l.model_version, l.artwork_keys, l.propensities, l.sampler,
+       l.head_keys, l.head_scores,
+       ARRAY(SELECT DISTINCT e.artwork_key FROM vernissage.events AS e
+             WHERE e.user_id = l.user_id AND e.kind = 'displayed' AND e.lease_id = l.recommendation_id) AS displayed,
+       ARRAY(SELECT DISTINCT e.artwork_key FROM vernissage.events AS e
+             WHERE e.user_id = l.user_id AND e.kind IN ('like', 'favourite') AND e.artwork_key = ANY (l.artwork_keys)
+               AND e.at >= l.served_at) AS liked
+FROM vernissage.served_lists AS l
+WHERE l.sampler IS NOT NULL AND l.served_at >= %(since)s
+ORDER BY l.user_id, l.served_at, l.recommendation_id;
+
 -- Learning --------------------------------------------------------------------------------------------------------
 -- Read with COPY. Times are microseconds since 1970 in UTC; the host's clockless stamps mean UTC.
 
