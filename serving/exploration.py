@@ -67,9 +67,12 @@ def make_logits(scores: Floats, temperature: float) -> Logits:
 
     >>> make_logits(np.array([3.0, 1.0], np.float32), 0.5).tolist()
     [2.0, -2.0]
+    >>> make_logits(np.array([1.0, 3.0, 1.0], np.float32), 0.0).tolist()
+    [-1000000.0, -0.0, -2000000.0]
     """
     if temperature == 0:
-        return -STEP * np.arange(len(scores), dtype=np.float64)
+        ranks = np.argsort(np.argsort(-scores, kind="stable"), kind="stable")
+        return -STEP * ranks.astype(np.float64)
     exact = scores.astype(np.float64)
     spread = float(exact.std()) if len(exact) else 0.0
     return np.asarray((exact - exact.mean()) / (spread * temperature) if spread > 0 else np.zeros(len(exact)))

@@ -150,7 +150,7 @@ def _state_then(row: dict[str, Any], connection: psycopg.Connection, settings: S
     inputs, asked = row["inputs"], {name: row[name] for name in ("user_id", "session_id")} | {"at": row["served_at"]}
     marks = connection.execute(query("seen_then"), asked, binary=True).fetchone()
     held, retired, elsewhere = (_keys(inputs.get(name)) for name in ("held", "retired", "held_elsewhere"))
-    keys, weights = _signals_then(asked, connection, settings)
+    keys, weights = signals_then(asked, connection, settings)
     return UserState(
         known=True,
         seen=np.setdiff1d(unpack_keys(marks[0] if marks else None), held),  # what it held was not seen yet
@@ -167,7 +167,7 @@ def _state_then(row: dict[str, Any], connection: psycopg.Connection, settings: S
     )
 
 
-def _signals_then(asked: dict[str, Any], connection: psycopg.Connection, settings: Settings) -> tuple[Keys, Floats]:
+def signals_then(asked: dict[str, Any], connection: psycopg.Connection, settings: Settings) -> tuple[Keys, Floats]:
     """The user's signals as a request had them."""
     favourites = query("favourites_then") if read_host(connection).has("art_favorites") else ""
     values = asked | {"signals": settings.signals_per_user}

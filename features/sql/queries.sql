@@ -589,19 +589,15 @@ UNION ALL
  WHERE n.user_id = %(user_id)s AND n.created_at AT TIME ZONE 'UTC' <= %(at)s
  ORDER BY n.created_at DESC LIMIT %(signals)s);
 
--- What policies are judged by: each slot of the lists that were drawn, where the first of those who repeat each other
--- counts, and whether the user was shown the artwork from that list and liked it.
+-- The lists that were drawn, in order of time, and what of them their users liked.
 -- name: drawn_lists
-SELECT l.recommendation_id, l.user_id, l.served_at, l.model_version, l.artwork_keys, l.propensities, l.sampler,
-       l.head_keys, l.head_scores,
+SELECT l.recommendation_id, l.user_id, l.session_id, l.served_at, l.artwork_keys, l.sampler, l.head_keys, l.head_scores,
        ARRAY(SELECT DISTINCT e.artwork_key FROM vernissage.events AS e
-             WHERE e.user_id = l.user_id AND e.kind = 'displayed' AND e.lease_id = l.recommendation_id) AS displayed,
-       ARRAY(SELECT DISTINCT e.artwork_key FROM vernissage.events AS e
-             WHERE e.user_id = l.user_id AND e.kind IN ('like', 'favourite') AND e.artwork_key = ANY (l.artwork_keys)
-               AND e.at >= l.served_at) AS liked
+             WHERE e.user_id = l.user_id AND e.kind IN ('like', 'favourite') AND e.at >= l.served_at
+               AND e.artwork_key = ANY (l.artwork_keys)) AS liked
 FROM vernissage.served_lists AS l
-WHERE l.sampler IS NOT NULL AND l.served_at >= %(since)s
-ORDER BY l.user_id, l.served_at, l.recommendation_id;
+WHERE l.sampler IS NOT NULL AND l.served_at >= statement_timestamp() - make_interval(days => %(days)s)
+ORDER BY l.served_at, l.recommendation_id;
 
 -- Learning --------------------------------------------------------------------------------------------------------
 -- Read with COPY. Times are microseconds since 1970 in UTC; the host's clockless stamps mean UTC.

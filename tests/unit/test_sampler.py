@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import itertools
 from collections import Counter
 
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
+from serving import exploration
 from serving.exploration import HEAD, Sampler, draw, make_logits, propensities
 
 SCORES = np.array([2.0, 1.2, 0.9, -0.4], np.float32)
@@ -99,3 +101,8 @@ def test_a_draw_is_what_it_was_in_the_first_version() -> None:
     assert drawn.places.tolist() == [10, 6, 11, 28, 5, 1]
     chances = [0.03244586, 0.05301366, 0.0318485, 0.01128907, 0.06600361, 0.11864573]
     np.testing.assert_allclose(drawn.propensities, chances, rtol=1e-6)
+
+
+def test_the_doctests_hold() -> None:
+    """Of logits and chances."""
+    assert doctest.testmod(exploration) == (0, 3)
