@@ -29,8 +29,8 @@ from serving.exploration import Sampler
 from tests.bandit_worlds import SLOTS, make_bandit_world
 from tests.service import REPOSITORY
 from tests.stage import conclude
-from training.experiments.logged import Target, of_lists, read_bandit, uniform_over
-from training.experiments.off_policy import Judged, effective_size, judge, on_policy, snips
+from training.experiments.logged import Target, of_lists, read_bandit, uniform_over, value_of
+from training.experiments.off_policy import Judged, effective_size, judge, snips
 from training.intervals import Interval
 
 LOGGING = Sampler(1.0, 0.1)
@@ -132,8 +132,7 @@ def _shop(data: Path) -> tuple[dict[str, Any], bool]:
     table = Table("campaign", "by", "clicks per slot", "from", "to", box=None)
     for campaign in ("men", "women"):
         log = uniform_over(read_bandit(data / "bts" / campaign))
-        own = read_bandit(data / "random" / campaign)
-        itself = on_policy(own.rewards, np.arange(len(own.rewards)))
+        itself = value_of(read_bandit(data / "random" / campaign))
         table.add_row(campaign, "its own log", *_ends(itself))
         figures[campaign] = {"own_log": _rounded(itself), "effective": round(effective_size(log.weights), 1)}
         try:

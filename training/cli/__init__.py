@@ -49,6 +49,7 @@ app.command("models")(models.models)
 app.command()(models.watch)
 app.add_typer(experiments.group)
 app.command()(chance.replay)
+app.command("off-policy")(chance.off_policy)
 
 
 def main() -> None:

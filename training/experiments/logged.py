@@ -16,7 +16,8 @@ from features.arrays import Floats, Keys
 from features.errors import BadImportError
 from serving.exploration import Logits, Places, Sampler, draw, make_logits
 from training.experiments.estimates import Values
-from training.experiments.off_policy import Logged
+from training.experiments.off_policy import Logged, on_policy
+from training.intervals import Interval
 
 #: What a file may call its columns; the latter are the Open Bandit Dataset's.
 NAMES = {
@@ -80,6 +81,11 @@ def uniform_over(bandit: Bandit) -> Logged:
     weights = ones / len(actions) / bandit.pscores
     target = np.concatenate([np.full((len(codes), len(actions)), 1 / len(actions)), places], axis=1)
     return Logged(bandit.rewards, weights, ones, np.arange(len(codes)), kinds, target)
+
+
+def value_of(bandit: Bandit) -> Interval:
+    """What the policy that wrote a file came to, every row a unit."""
+    return on_policy(bandit.rewards, np.arange(len(bandit.rewards)))
 
 
 def read_bandit(folder: Path) -> Bandit:
