@@ -13,11 +13,13 @@ import numpy as np
 import psycopg
 import pytest
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 from typer.testing import CliRunner, Result
 
 from features.database import connect, query
 from serving import bundle as bundles
 from tests.benchmarks.world import factor_arrays, manifest
+from tests.experiments import definition
 from tests.host import Host
 from tests.integration.conftest import BRISK
 from tests.service import Service
@@ -157,12 +159,52 @@ def test_lists_by_chance_are_made_again(curious: Service, replay: Replay, user: 
     answers = live(curious, user)
     body = {"session_id": "second-tab", "depth": 6}
     answers.append(curious.client.post(f"/v1/users/{user}/prefetch", json=body).raise_for_status().json())
+    assert answers[-1]["rank_traded"] == 0  # a list that is drawn keeps its order
     answers.append(curious.next(user, "third-tab", limit=4, exclude=answers[0]["items"][4]["artwork_id"]))
     curious.display(user, [item["artwork_id"] for item in answers[-1]["items"]], "third-tab")
     for answer in answers:
         result = replay(answer["recommendation_id"])
         assert (SAME in result.output, result.exit_code) == (True, 0), text_of(result)
         assert "temperature 0.8, epsilon 0.1" in result.output
+
+
+@pytest.fixture
+def tried(plain: Service, host: Host) -> Iterator[dict[str, str]]:
+    """An experiment whose arms turn the knobs of a list, and a user in each arm."""
+    knobs = {"control": {}, "varied": {"variety": 0.6, "exploration": 0.5}, "drawn": {"temperature": 0.5}}
+    arms = [{"name": name, "policy": policy} for name, policy in knobs.items()]
+    users = {name: f"{name}-{uuid.uuid4()}" for name in knobs}
+    whole = Jsonb(definition("tried", arms=arms))
+    host.connection.execute("INSERT INTO vernissage.experiments VALUES ('tried', 1, %s)", (whole,))
+    for arm, user in users.items():
+        host.connection.execute(query("set_override"), {"name": "tried", "user_id": user, "arm": arm})
+    state = "INSERT INTO vernissage.experiment_states (name, version, state, slots) VALUES ('tried', 1, %s, 10000)"
+    host.connection.execute(state, ("running",))
+    await_running(plain, 1)
+    yield users
+    host.connection.execute(state, ("stopped",))
+    await_running(plain, 0)
+
+
+def await_running(service: Service, count: int) -> None:
+    """Until the worker knows of so many."""
+    end = time.monotonic() + 30
+    while service.metrics().get("vernissage_experiments_running") != count:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_lists_of_an_experiment_are_made_again_as_their_arm_had_them(
+    plain: Service, host: Host, replay: Replay, tried: dict[str, str]
+) -> None:
+    """By the definition, which never changes; the temperature of one arm is no other's."""
+    for arm, user in tried.items():
+        answer = plain.next(user, limit=6)
+        row = logged(host, answer)
+        assert row["experiments"] == {"tried": {"version": 1, "arm": arm, "overridden": True}}
+        assert (row["sampler"] or {}).get("temperature") == (0.5 if arm == "drawn" else None)
+        result = replay(answer["recommendation_id"])
+        assert (SAME in result.output, result.exit_code) == (True, 0), text_of(result)
 
 
 def test_a_model_that_is_gone_is_named_and_the_draw_still_told(

@@ -12,8 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
+from features.catalogue import empty
+from features.settings import Settings
 from serving import exploration
+from serving.experiments.assignment import Assigned
+from serving.experiments.definitions import make_definition
+from serving.experiments.trial import make_trial
 from serving.exploration import HEAD, Sampler, draw, make_logits, propensities
+from serving.live import View
+from tests.experiments import definition
 
 SCORES = np.array([2.0, 1.2, 0.9, -0.4], np.float32)
 DRAWS = 8_000
@@ -101,6 +108,16 @@ def test_a_draw_is_what_it_was_in_the_first_version() -> None:
     assert drawn.places.tolist() == [10, 6, 11, 28, 5, 1]
     chances = [0.03244586, 0.05301366, 0.0318485, 0.01128907, 0.06600361, 0.11864573]
     np.testing.assert_allclose(drawn.propensities, chances, rtol=1e-6)
+
+
+def test_a_users_arm_sets_temperature_and_epsilon() -> None:
+    """Each alone; what it leaves out stays as the service has it."""
+    arms = [{"name": "control"}, {"name": "hot", "policy": {"temperature": 0.5}}]
+    made, view = make_definition(definition(arms=arms)), View(empty(), None)
+    service = Settings(temperature=0.2, epsilon=0.1)
+    ways = [make_trial((Assigned(made, arm),), view, service).ways for arm in made.arms]
+    assert [way.sampler for (way,) in ways] == [Sampler(0.2, 0.1), Sampler(0.5, 0.1)]
+    assert make_trial((), view, Settings()).ways[0].sampler.on is False
 
 
 def test_the_doctests_hold() -> None:
