@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,17 +18,30 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 from typer.testing import CliRunner, Result
 
-from features.database import connect, query
+from features.database import connect, make_pool, query
+from features.host import read_host
+from features.settings import Settings
 from serving import bundle as bundles
+from serving.experiments.assignment import Plan
+from serving.leases import Leases
+from serving.live import View
+from serving.model import make_model
+from serving.ranking import Ask
+from serving.recommend import Answer, Recommender
 from tests.benchmarks.world import factor_arrays, manifest
 from tests.experiments import definition
 from tests.host import Host
 from tests.integration.conftest import BRISK
 from tests.service import Service
 from training.cli import app
+from training.pool import take_pool
 
 ARTWORKS = 120
-CURIOUS = {"VERNISSAGE_TEMPERATURE": "0.8", "VERNISSAGE_EPSILON": "0.1", "VERNISSAGE_VARIETY": "0.4"}
+ARMS: dict[str, dict[str, float]] = {
+    "control": {},
+    "varied": {"variety": 0.6, "exploration": 0.5},
+    "drawn": {"temperature": 0.8, "epsilon": 0.1, "variety": 0.4},
+}
 SAME = "the same, bit for bit"
 
 Replay = Callable[[str], Result]
@@ -48,18 +63,38 @@ def home(module_database: str, tmp_path_factory: pytest.TempPathFactory) -> Path
 def plain(module_database: str, home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service that lists by rank."""
     assert home
-    with Service(module_database, tmp_path_factory.mktemp("plain"), environment=BRISK) as started:
+    environment = BRISK | {"VERNISSAGE_EXPERIMENT_POLL_SECONDS": "0.05"}
+    with Service(module_database, tmp_path_factory.mktemp("plain"), environment=environment) as started:
         await_model(started)
         yield started
 
 
 @pytest.fixture(scope="module")
-def curious(module_database: str, home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service that draws its lists by chance."""
-    assert home
-    with Service(module_database, tmp_path_factory.mktemp("curious"), environment=BRISK | CURIOUS) as started:
-        await_model(started)
-        yield started
+def tried(plain: Service, host: Host) -> Callable[[str, str], None]:
+    """An experiment whose arms turn the knobs of a list; puts users into arms, nobody else is in one."""
+    arms = [{"name": name, "policy": policy} for name, policy in ARMS.items()]
+    whole = Jsonb(definition("tried", arms=arms))
+    host.connection.execute("INSERT INTO vernissage.experiments VALUES ('tried', 1, %s)", (whole,))
+    host.connection.execute(
+        "INSERT INTO vernissage.experiment_states (name, version, state) VALUES ('tried', 1, 'running')"
+    )
+
+    def put(user: str, arm: str) -> None:
+        host.connection.execute(query("set_override"), {"name": "tried", "user_id": user, "arm": arm})
+        end = time.monotonic() + 30
+        while not plain.client.get(f"/v1/users/{user}/assignments").json()["assignments"]:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+    return put
+
+
+@pytest.fixture
+def curious(tried: Callable[[str, str], None]) -> str:
+    """A user whose lists are drawn by chance."""
+    user = f"curious-{uuid.uuid4()}"
+    tried(user, "drawn")
+    return user
 
 
 @pytest.fixture
@@ -114,9 +149,34 @@ def test_by_default_nothing_is_left_to_chance(plain: Service, host: Host, user: 
     assert (row["sampler"], row["head_keys"], row["head_scores"]) == (None, None, None)
 
 
-def test_a_list_that_is_drawn_logs_its_chances_and_crosses_no_rung(curious: Service, host: Host, user: str) -> None:
+def test_a_list_that_the_model_had_no_time_for_is_made_again_without_it(
+    module_database: str, home: Path, replay: Replay, user: str
+) -> None:
+    """As it was: by what else could answer."""
+    answer = asyncio.run(served_busy(module_database, home, user))
+    assert {artwork["rung"] for artwork in answer.artworks} == {4}
+    result = replay(str(answer.recommendation_id))
+    assert (SAME in result.output, result.exit_code) == (True, 0), text_of(result)
+
+
+async def served_busy(url: str, home: Path, user: str) -> Answer:
+    """A list by a worker all of whose threads are busy."""
+    settings = Settings(database_url=url)
+    with connect(url, autocommit=True) as connection:
+        catalogue, host = take_pool(connection), read_host(connection)
+    model = make_model(bundles.load(home / "bundles" / "1-drawn")).aligned(catalogue.ids, catalogue.vectors)
+    live = SimpleNamespace(view=View(catalogue, model), experiments=Plan())
+    async with make_pool(url, settings) as pool:
+        recommender = Recommender(Leases(pool, host, settings), live, settings)  # type: ignore[arg-type] # a stand-in
+        recommender._sorter._running = settings.rank_threads  # as when every thread is busy
+        answer = await recommender.next(Ask(user, "tab", 5))
+    recommender.close()
+    return answer
+
+
+def test_a_list_that_is_drawn_logs_its_chances_and_crosses_no_rung(plain: Service, host: Host, curious: str) -> None:
     """Relevant artworks alone, however long the list; the chances are those of the relevant head."""
-    answer = curious.next(user, limit=100)
+    answer = plain.next(curious, limit=100)
     row = logged(host, answer)
     rungs = [item["rung"] for item in answer["items"]]
     assert rungs == sorted(rungs)
@@ -130,17 +190,20 @@ def test_a_list_that_is_drawn_logs_its_chances_and_crosses_no_rung(curious: Serv
     assert row["sampler"] | {"seed": 0} == {"temperature": 0.8, "epsilon": 0.1, "seed": 0, "drawn": head}
 
 
-def test_two_users_are_drawn_apart(curious: Service, host: Host, user: str) -> None:
+def test_two_users_are_drawn_apart(
+    plain: Service, host: Host, tried: Callable[[str, str], None], curious: str, user: str
+) -> None:
     """Neither has any history: by rank both would get the same."""
-    rows = [logged(host, curious.next(f"{user}-{number}", limit=10)) for number in range(2)]
-    assert rows[0]["head_keys"] == rows[1]["head_keys"]
-    assert rows[0]["artwork_keys"] != rows[1]["artwork_keys"]
+    tried(user, "drawn")
+    one, other = (logged(host, plain.next(each, limit=10)) for each in (curious, user))
+    assert one["head_keys"] == other["head_keys"]
+    assert one["artwork_keys"] != other["artwork_keys"]
 
 
-def test_what_is_offered_again_was_not_drawn(curious: Service, host: Host, user: str) -> None:
+def test_what_is_offered_again_was_not_drawn(plain: Service, host: Host, curious: str) -> None:
     """A re-offer is certain; the rest of the list is drawn from what the session does not hold."""
-    first = curious.next(user, "tab", limit=4)
-    row = logged(host, curious.next(user, "tab", limit=6))
+    first = plain.next(curious, "tab", limit=4)
+    row = logged(host, plain.next(curious, "tab", limit=6))
     assert row["artwork_keys"][:4] == logged(host, first)["artwork_keys"]
     assert row["propensities"][:4] == [1.0] * 4
     assert all(0 < chance < 1 for chance in row["propensities"][4:])
@@ -154,64 +217,39 @@ def test_lists_by_rank_are_made_again(plain: Service, replay: Replay, user: str)
         assert (SAME in result.output, result.exit_code) == (True, 0), text_of(result)
 
 
-def test_lists_by_chance_are_made_again(curious: Service, replay: Replay, user: str) -> None:
+def test_lists_by_chance_are_made_again(plain: Service, replay: Replay, curious: str) -> None:
     """Draw, head, scores and chances; prefetch too, and with filters."""
-    answers = live(curious, user)
+    answers = live(plain, curious)
     body = {"session_id": "second-tab", "depth": 6}
-    answers.append(curious.client.post(f"/v1/users/{user}/prefetch", json=body).raise_for_status().json())
+    answers.append(plain.client.post(f"/v1/users/{curious}/prefetch", json=body).raise_for_status().json())
     assert answers[-1]["rank_traded"] == 0  # a list that is drawn keeps its order
-    answers.append(curious.next(user, "third-tab", limit=4, exclude=answers[0]["items"][4]["artwork_id"]))
-    curious.display(user, [item["artwork_id"] for item in answers[-1]["items"]], "third-tab")
+    answers.append(plain.next(curious, "third-tab", limit=4, exclude=answers[0]["items"][4]["artwork_id"]))
+    plain.display(curious, [item["artwork_id"] for item in answers[-1]["items"]], "third-tab")
     for answer in answers:
         result = replay(answer["recommendation_id"])
         assert (SAME in result.output, result.exit_code) == (True, 0), text_of(result)
         assert "temperature 0.8, epsilon 0.1" in result.output
 
 
-@pytest.fixture
-def tried(plain: Service, host: Host) -> Iterator[dict[str, str]]:
-    """An experiment whose arms turn the knobs of a list, and a user in each arm."""
-    knobs = {"control": {}, "varied": {"variety": 0.6, "exploration": 0.5}, "drawn": {"temperature": 0.5}}
-    arms = [{"name": name, "policy": policy} for name, policy in knobs.items()]
-    users = {name: f"{name}-{uuid.uuid4()}" for name in knobs}
-    whole = Jsonb(definition("tried", arms=arms))
-    host.connection.execute("INSERT INTO vernissage.experiments VALUES ('tried', 1, %s)", (whole,))
-    for arm, user in users.items():
-        host.connection.execute(query("set_override"), {"name": "tried", "user_id": user, "arm": arm})
-    state = "INSERT INTO vernissage.experiment_states (name, version, state, slots) VALUES ('tried', 1, %s, 10000)"
-    host.connection.execute(state, ("running",))
-    await_running(plain, 1)
-    yield users
-    host.connection.execute(state, ("stopped",))
-    await_running(plain, 0)
-
-
-def await_running(service: Service, count: int) -> None:
-    """Until the worker knows of so many."""
-    end = time.monotonic() + 30
-    while service.metrics().get("vernissage_experiments_running") != count:
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
-def test_lists_of_an_experiment_are_made_again_as_their_arm_had_them(
-    plain: Service, host: Host, replay: Replay, tried: dict[str, str]
+@pytest.mark.parametrize("arm", ["control", "varied", "drawn"])
+def test_a_list_of_an_experiment_is_made_again_as_its_arm_had_it(
+    *, plain: Service, host: Host, replay: Replay, tried: Callable[[str, str], None], user: str, arm: str
 ) -> None:
     """By the definition, which never changes; the temperature of one arm is no other's."""
-    for arm, user in tried.items():
-        answer = plain.next(user, limit=6)
-        row = logged(host, answer)
-        assert row["experiments"] == {"tried": {"version": 1, "arm": arm, "overridden": True}}
-        assert (row["sampler"] or {}).get("temperature") == (0.5 if arm == "drawn" else None)
-        result = replay(answer["recommendation_id"])
-        assert (SAME in result.output, result.exit_code) == (True, 0), text_of(result)
+    tried(user, arm)
+    answer = plain.next(user, limit=6)
+    row = logged(host, answer)
+    assert row["experiments"] == {"tried": {"version": 1, "arm": arm, "overridden": True}}
+    assert (row["sampler"] or {}).get("temperature") == ARMS[arm].get("temperature")
+    result = replay(answer["recommendation_id"])
+    assert (SAME in result.output, result.exit_code) == (True, 0), text_of(result)
 
 
 def test_a_model_that_is_gone_is_named_and_the_draw_still_told(
-    curious: Service, replay: Replay, home: Path, user: str
+    plain: Service, replay: Replay, home: Path, curious: str
 ) -> None:
     """The log has the scores that it was drawn from."""
-    answer = curious.next(user, limit=5)
+    answer = plain.next(curious, limit=5)
     shutil.move(home / "bundles" / "1-drawn", home / "away")
     try:
         result = replay(answer["recommendation_id"])
@@ -266,10 +304,10 @@ def test_an_erased_user_has_no_list_any_more(plain: Service, replay: Replay, hos
 
 
 def test_a_log_that_was_tampered_with_is_told(
-    curious: Service, replay: Replay, user: str, connection_beside: psycopg.Connection
+    plain: Service, replay: Replay, curious: str, connection_beside: psycopg.Connection
 ) -> None:
     """One chance, by one bit."""
-    answer = curious.next(user, limit=5)
+    answer = plain.next(curious, limit=5)
     with connection_beside.transaction():
         connection_beside.execute("ALTER TABLE vernissage.served_lists DISABLE TRIGGER served_lists_immutable")
         connection_beside.execute(
