@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.errors import BadImportError, WeakEvidenceError
-from serving.exploration import Sampler, make_logits, propensities
+from serving.exploration import Sampler, draw, make_logits, propensities
 from tests.bandit_worlds import SLOTS, make_bandit_world
 from training.experiments import off_policy
 from training.experiments.logged import Drawn, Target, chances, of_lists, read_bandit, uniform_over
@@ -72,6 +72,24 @@ def test_a_policy_is_its_own_target(lists: list[Drawn]) -> None:
     assert ips(logged).mean == pytest.approx(logged.rewards.mean(), rel=1e-4)
     assert dr(logged).mean == pytest.approx(logged.rewards.mean(), rel=0.02)
     assert effective_size(logged.weights) == pytest.approx(7_200)
+
+
+def test_a_slot_counts_with_the_ratios_of_all_slots_before_it(lists: list[Drawn]) -> None:
+    """The direct model with those before it alone; what was drawn but not offered counts in them too."""
+    target = Sampler(0.5, 0.1)
+    one = lists[0]
+    picked = draw(one.head_scores, SLOTS, LOGGING, one.seed).places
+    said = [
+        propensities(make_logits(one.head_scores, each.temperature), picked, each.epsilon) for each in (target, LOGGING)
+    ]
+    products = np.cumprod(said[0] / said[1])
+    logged = of_lists([one], Target(target), SLOTS)
+    np.testing.assert_allclose(logged.weights, products, rtol=1e-5)
+    np.testing.assert_allclose(logged.before, [1, *products[:-1]], rtol=1e-5)
+    rest = {key: reward for key, reward in one.rewards.items() if key != picked[0]}
+    left = of_lists([dataclasses.replace(one, rewards=rest)], Target(target), SLOTS)
+    np.testing.assert_allclose(left.weights, products[1:], rtol=1e-5)
+    np.testing.assert_allclose(of_lists([one], Target(target), 2).weights, products[:2], rtol=1e-5)
 
 
 def test_other_scores_are_another_target(lists: list[Drawn]) -> None:
