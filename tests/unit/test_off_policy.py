@@ -78,18 +78,17 @@ def test_a_slot_counts_with_the_ratios_of_all_slots_before_it(lists: list[Drawn]
     """The direct model with those before it alone; what was drawn but not offered counts in them too."""
     target = Sampler(0.5, 0.1)
     one = lists[0]
-    picked = draw(one.head_scores, SLOTS, LOGGING, one.seed).places
-    said = [
+    picked = draw(one.head_scores, 6, LOGGING, one.seed).places
+    asked, served = (
         propensities(make_logits(one.head_scores, each.temperature), picked, each.epsilon) for each in (target, LOGGING)
-    ]
-    products = np.cumprod(said[0] / said[1])
-    logged = of_lists([one], Target(target), SLOTS)
-    np.testing.assert_allclose(logged.weights, products, rtol=1e-5)
-    np.testing.assert_allclose(logged.before, [1, *products[:-1]], rtol=1e-5)
-    rest = {key: reward for key, reward in one.rewards.items() if key != picked[0]}
-    left = of_lists([dataclasses.replace(one, rewards=rest)], Target(target), SLOTS)
-    np.testing.assert_allclose(left.weights, products[1:], rtol=1e-5)
-    np.testing.assert_allclose(of_lists([one], Target(target), 2).weights, products[:2], rtol=1e-5)
+    )
+    products = np.cumprod(asked / served)
+    six = dataclasses.replace(one, drawn=6, rewards=dict.fromkeys(picked.tolist(), 0.0))
+    logged = of_lists([six], Target(target), SLOTS)
+    np.testing.assert_allclose(logged.weights, products[:SLOTS], rtol=1e-5)
+    np.testing.assert_allclose(logged.before, [1, *products[: SLOTS - 1]], rtol=1e-5)
+    five = dataclasses.replace(six, rewards=dict.fromkeys(picked[1:].tolist(), 0.0))
+    np.testing.assert_allclose(of_lists([five], Target(target), SLOTS).weights, products[1 : SLOTS + 1], rtol=1e-5)
 
 
 def test_other_scores_are_another_target(lists: list[Drawn]) -> None:
