@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serving.exploration import Sampler, draw, make_logits
 from training.experiments.estimates import Values
@@ -49,15 +50,11 @@ class World:
     def _worth(self, head: int, target: Target) -> float:
         """Of one head, by the definition of the draw and not by its code."""
         logits = make_logits(self.scores[head], target.sampler.temperature)
-        parts, epsilon = np.exp(logits - logits.max()), target.sampler.epsilon
-        count = len(parts)
-        here = np.arange(count)
-        left = np.ones((count, count, count), bool)  # by first, second and third pick
+        count = len(logits)
+        here, left = np.arange(count), np.ones((count, count, count), bool)  # by first, second and third pick
         left[here, :, here] = left[:, here, here] = left[here, here, :] = False
-        first = (1 - epsilon) * parts / parts.sum() + epsilon / count
-        apart = ~np.eye(count, dtype=bool)
-        second = (1 - epsilon) * parts * apart / _sums(parts * apart) + epsilon * apart / (count - 1)
-        third = (1 - epsilon) * parts * left / _sums(parts * left) + epsilon * left / (count - 2)
+        masks = np.ones(count, bool), ~np.eye(count, dtype=bool), left
+        first, second, third = (_chances(logits, mask, target.sampler.epsilon) for mask in masks)
         pairs = first[:, None] * second
         marginals = first, pairs.sum(axis=0), np.einsum("ab,abc->c", pairs, third)
         return float(np.mean([fade * chance @ self.likes[head] for fade, chance in zip(FADE, marginals, strict=True)]))
@@ -71,6 +68,10 @@ def make_bandit_world(seed: int = 1, heads: int = 30, artworks: int = 40) -> Wor
     return World(scores.astype(np.float32), 1 / (1 + np.exp(1.6 - 0.9 * felt)) / 1.5)
 
 
-def _sums(parts: Values) -> Values:
-    """Sums over the last axis; never 0, also where nothing is left."""
-    return np.maximum(parts.sum(axis=-1, keepdims=True), 1e-300)
+def _chances(logits: Values, left: NDArray[np.bool_], epsilon: float) -> Values:
+    """The chance of each that is left, over the last axis; all 0 where nothing is."""
+    some = left.any(axis=-1, keepdims=True)
+    tops = np.where(some, np.where(left, logits, -np.inf).max(axis=-1, keepdims=True), 0.0)
+    parts = np.where(left, np.exp(np.minimum(logits - tops, 0.0)), 0.0)
+    by_score, alike = (each / np.where(some, each.sum(axis=-1, keepdims=True), 1.0) for each in (parts, left))
+    return (1 - epsilon) * by_score + epsilon * alike

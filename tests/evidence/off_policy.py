@@ -45,8 +45,8 @@ console = Console()
 def main() -> None:
     """Judge everything and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repetitions", type=int, default=300)
-    parser.add_argument("--users", type=int, default=500)
+    parser.add_argument("--repetitions", type=int, default=200)
+    parser.add_argument("--users", type=int, default=400)
     parser.add_argument("--data", type=Path, default=REPOSITORY.parent / "shared" / "data" / "open_bandit")
     given = parser.parse_args()
     known, right = _known(given.repetitions, given.users)

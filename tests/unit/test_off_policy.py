@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from features.errors import BadImportError, WeakEvidenceError
 from serving.exploration import Sampler, draw, make_logits, propensities
-from tests.bandit_worlds import SLOTS, make_bandit_world
+from tests.bandit_worlds import FADE, SLOTS, make_bandit_world
 from training.experiments import off_policy
 from training.experiments.logged import Drawn, Target, chances, of_lists, read_bandit, uniform_over
 from training.experiments.off_policy import Logged, dr, effective_size, ips, judge, on_policy, snips
@@ -51,6 +51,14 @@ def test_the_chances_of_all_slots_are_those_of_the_sampler(
     np.testing.assert_allclose(found.sum(axis=1), 1)
     np.testing.assert_allclose(found[np.arange(len(picked)), picked], propensities(logits, picked, epsilon), atol=1e-6)
     assert all(found[slot, place] == 0 for slot in range(len(picked)) for place in picked[:slot])
+
+
+def test_the_truth_of_the_world_is_what_it_says() -> None:
+    """By rank it is the first three; all alike, the mean of all."""
+    by_rank = (WORLD.likes[:, :SLOTS] * FADE).mean()
+    assert WORLD.worth(Target(Sampler())) == pytest.approx(by_rank)
+    assert WORLD.worth(Target(Sampler(1.0, 1.0))) == pytest.approx(WORLD.likes.mean() * FADE.mean())
+    assert WORLD.worth(Target(Sampler(1e-3))) == pytest.approx(by_rank, rel=0.02)
 
 
 @pytest.mark.parametrize("target", [Sampler(0.7, 0.2), Sampler(3.0, 0.0), Sampler(0.0, 1.0)], ids=str)
