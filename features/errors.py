@@ -134,3 +134,11 @@ class ExperimentConflictError(VernissageError):
 
 class UnknownExperimentError(VernissageError):
     """There is no experiment called {name!r}."""
+
+
+class UnknownListError(VernissageError):
+    """There is no list {recommendation_id}: it was never served, or its user has been erased since."""
+
+
+class WeakEvidenceError(VernissageError):
+    """The log says too little of the policy {policy}: {reason}; {rule}."""
