@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from features.arrays import Floats, Keys, Mask, Rows
 from features.catalogue import ANY_ORIENTATION, ORIENTATIONS, Catalogue
@@ -32,6 +34,7 @@ T = TypeVar("T")
 THRESHOLD_SAMPLE = 2_000  # pool artworks that a user's quantiles are taken over
 RELEVANT, NEAR = 0.5, 0.75  # quantiles of a user's scores over the pool: relevant to the model, near in content
 NEAREST = 1_000  # artworks that an index is asked for
+LEAST_DEPTH, DEPTHS = 500, 10  # how far down an order is needed: so far, and so many times the length of a list
 BOTH = ("both", "any")
 
 
@@ -70,8 +73,13 @@ class Sorter:
         self._threads = ThreadPoolExecutor(settings.rank_threads, thread_name_prefix="rank")
         self._running = 0
 
-    async def rank(self, view: View, state: UserState, ask: Ask, rows: Rows, *, lift: float | None = None) -> Ranking:
-        """Every candidate in order, by whatever can score in time. ``lift``: see `model_scores`; None: as set."""
+    async def rank(
+        self, view: View, state: UserState, ask: Ask, rows: Rows, *, lift: float | None = None, whole: bool = False
+    ) -> Ranking:
+        """Candidates (ascending) in order, by whatever can score in time: the best and what is held, or the ``whole``.
+
+        ``lift``: see `model_scores`; None: as set.
+        """
         catalogue = view.catalogue
         signal_rows, weights = signal_rows_of(catalogue, state.signal_keys, state.signal_weights)
         named = _asked(catalogue, ask)
@@ -84,7 +92,7 @@ class Sorter:
         scored = await self._model_scores(view, signal_rows, weights, rows, lift)
         evidence = Evidence(
             rows=rows,
-            heuristic=heuristic.score(catalogue, rows, chosen, coverage=max(coverage, 0.0), user_id=ask.user_id),
+            heuristic=None,
             asked=asked,
             chosen=chosen,
             model=scored[0] if scored else None,
@@ -94,7 +102,14 @@ class Sorter:
             near = await self._timed("content", partial(near_scores, catalogue, signal_rows, weights, rows))
             if near is not None:
                 evidence = dataclasses.replace(evidence, near=near[0], near_threshold=near[1])
-        return ladder.climb(evidence)
+        if ladder.needs_heuristic(evidence):
+            own = heuristic.score(catalogue, rows, chosen, coverage=max(coverage, 0.0), user_id=ask.user_id)
+            evidence = dataclasses.replace(evidence, heuristic=own)
+        if whole:
+            return ladder.climb(evidence)
+        held = np.zeros(len(rows), dtype=bool)
+        held[_places_in(rows, catalogue.rows(state.held))] = True
+        return ladder.climb(evidence, depth=max(LEAST_DEPTH, DEPTHS * ask.limit), keep=held)
 
     def close(self) -> None:
         """Let the threads go."""
@@ -132,6 +147,14 @@ class Sorter:
             job.exception()
 
 
+def _places_in(rows: Rows, wanted: Rows) -> NDArray[np.intp]:
+    """The places in ascending ``rows`` of those of ``wanted`` that are there."""
+    places = np.searchsorted(rows, wanted)
+    inside = places < len(rows)
+    places, wanted = places[inside], wanted[inside]
+    return np.asarray(places[rows[places] == wanted])
+
+
 def choose_candidates(catalogue: Catalogue, state: UserState, ask: Ask) -> Candidates:
     """Active artworks that the user has not seen, that fit, and that no other session of the user holds."""
     unseen = catalogue.active.copy()
@@ -165,8 +188,10 @@ def model_scores(
     never by more than one: enough to be tried, too little to pass what a user is known to like.
     """
     scores, threshold = with_quantile(catalogue, rows, RELEVANT, partial(model.score, signal_rows, weights))
+    if not lift:
+        return scores, threshold
     new = ~model.knows(rows) & ~np.isnan(scores)
-    if lift and new.any():
+    if new.any():
         scores[new] += np.float32(min(lift, 1.0) * np.nanstd(scores))
     return scores, threshold
 
@@ -202,7 +227,15 @@ def with_quantile(
     known = scores[len(rows) :][~np.isnan(scores[len(rows) :])]
     if len(known) == 0:
         raise CannotScoreError(ranker="model", reason="it knows no artwork of the pool")
-    return scores[: len(rows)], float(np.quantile(known, quantile))
+    return scores[: len(rows)], _quantile(known, quantile)
+
+
+def _quantile(values: Floats, quantile: float) -> float:
+    """As numpy's own with linear interpolation, without what that costs besides on a few values."""
+    place = quantile * (len(values) - 1)
+    low, high = math.floor(place), math.ceil(place)
+    parted = np.partition(values, (low, high))
+    return float(parted[low] + (parted[high] - parted[low]) * (place - low))
 
 
 def _result(source: str, job: asyncio.Future[T]) -> T | None:

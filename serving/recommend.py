@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.arrays import Floats, Keys, Mask, Rows
+from features.arrays import Floats, Mask, Rows
 from features.catalogue import Catalogue
 from features.identifiers import new_id
 from features.settings import Settings
-from serving import heuristic, ladder, telemetry
+from serving import ladder, telemetry
 from serving.experiments.interleaving import Teams, interleave
 from serving.experiments.trial import Trial, make_trial
 from serving.exploration import HEAD as DRAWN_FROM
@@ -125,9 +125,11 @@ async def draw_up(
     ``recommendation_id``: of a list that is made again; a new one else. All its chances come from it.
     """
     ways, recommendation_id = trial.ways, recommendation_id or new_id()
-    rankings = [await sorter.rank(way.view, state, ask, candidates.rows, lift=way.lift) for way in ways]
+    rankings = [
+        await sorter.rank(way.view, state, ask, candidates.rows, lift=way.lift, whole=len(ways) > 1) for way in ways
+    ]
     if len(ways) == 1:
-        alone = np.zeros(len(candidates.rows), np.int8)
+        alone = np.zeros(len(rankings[0].rows), np.int8)
         return Drawn(recommendation_id, trial, rankings[0], alone, ways[0].variety, ways[0].sampler)
     catalogue = ways[0].view.catalogue
     held = _held(catalogue, state)
@@ -175,7 +177,7 @@ def list_row(
         held=state.held,
         passes=state.passes,
         retired=state.retired,
-        candidate_hash=hash_of(catalogue.keys[candidates.rows]),
+        candidate_hash=catalogue.hash_of(candidates.rows),
         candidate_size=len(candidates.rows),
         excluded=candidates.excluded,
         rank_traded=rank_traded(turned),
@@ -283,11 +285,6 @@ def _retry_after(row: ListRow, shown: int, state: UserState, settings: Settings)
     if row.reason == "all_leased" and state.next_expiry is not None:
         return max(state.next_expiry, 1.0)
     return settings.seconds_per_artwork
-
-
-def hash_of(keys: Keys) -> int:
-    """A hash of the candidate set, whatever its order, as a signed 64-bit integer."""
-    return int(heuristic.mix(keys.astype(np.uint64)).sum(dtype=np.uint64).astype(np.int64))
 
 
 def _count(ask: Ask, row: ListRow, artworks: list[dict[str, Any]]) -> None:
