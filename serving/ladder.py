@@ -74,7 +74,7 @@ def climb(evidence: Evidence, *, depth: int | None = None, keep: Mask | None = N
         raise ValueError("something must have a score for every candidate: see needs_heuristic")
     rungs = np.where(relevant & ~evidence.asked, np.int8(RELAXED), rungs)
     wanted = _first(2 * rungs + ~evidence.asked, scores, evidence.rows, depth)
-    if keep is not None:
+    if keep is not None and len(wanted) < count:
         wanted = np.union1d(wanted, np.flatnonzero(keep))
     keys = (evidence.rows[wanted], -scores[wanted], ~evidence.asked[wanted], rungs[wanted])
     order = wanted[np.lexsort(keys)]

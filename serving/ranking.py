@@ -159,7 +159,7 @@ def choose_candidates(catalogue: Catalogue, state: UserState, ask: Ask) -> Candi
     """Active artworks that the user has not seen, that fit, and that no other session of the user holds."""
     unseen = catalogue.active.copy()
     unseen[catalogue.rows(state.seen)] = False
-    seen = catalogue.size - int(unseen.sum())
+    left = int(np.count_nonzero(unseen))
     fitting = fits(catalogue, _orientation_of(ask, state))
     eligible = unseen & fitting
     wanted = eligible & ~_named(catalogue, ask.exclude)
@@ -167,16 +167,16 @@ def choose_candidates(catalogue: Catalogue, state: UserState, ask: Ask) -> Candi
     if ask.strict_styles and named is not None:
         wanted &= named
     wanted[catalogue.rows(state.retired)] = False
-    free = wanted.copy()
-    free[catalogue.rows(state.held_elsewhere)] = False
+    unseen_total, asked = int(np.count_nonzero(eligible)), int(np.count_nonzero(wanted))
+    wanted[catalogue.rows(state.held_elsewhere)] = False
+    rows = np.flatnonzero(wanted).astype(np.int32)
     excluded = {
-        "seen": seen,
-        "orientation": int(unseen.sum() - eligible.sum()),
-        "asked": int(eligible.sum() - wanted.sum()),  # exclude, strict styles, retired
-        "leased": int(wanted.sum() - free.sum()),
+        "seen": catalogue.size - left,
+        "orientation": left - unseen_total,
+        "asked": unseen_total - asked,  # exclude, strict styles, retired
+        "leased": asked - len(rows),
     }
-    rows = np.flatnonzero(free).astype(np.int32)
-    return Candidates(rows, int((catalogue.active & fitting).sum()), int(eligible.sum()), excluded)
+    return Candidates(rows, int(np.count_nonzero(catalogue.active & fitting)), unseen_total, excluded)
 
 
 def model_scores(

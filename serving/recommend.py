@@ -7,6 +7,7 @@ knows what was seen, and a guess could repeat.
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -292,7 +293,7 @@ def _count(ask: Ask, row: ListRow, artworks: list[dict[str, Any]]) -> None:
     telemetry.LISTS.labels(row.reason or "").inc()
     telemetry.SLOTS.labels("asked").inc(ask.limit)
     telemetry.SLOTS.labels("returned").inc(len(artworks))
-    for artwork in artworks:
-        telemetry.RUNGS.labels(str(artwork["rung"])).inc()
+    for rung, count in Counter(artwork["rung"] for artwork in artworks).items():
+        telemetry.RUNGS.labels(str(rung)).inc(count)
     expected = min(ask.limit, len(row.artwork_keys))
     telemetry.STALE.inc(max(expected - len(artworks), 0))
