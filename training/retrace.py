@@ -19,18 +19,18 @@ import psycopg
 from psycopg.rows import dict_row
 
 from features.arrays import Floats, Keys
-from features.catalogue import unpack_keys
 from features.database import query
 from features.errors import BadBundleError, UnknownListError
 from features.host import read_host
+from features.packed import unpack_keys, unpack_signals
 from features.settings import Settings
-from features.weights import KIND_CODES, typical_dwell, weigh
+from features.weights import KINDS
 from serving import bundle as bundles
 from serving.experiments.definitions import set_knobs
 from serving.experiments.registry import entry_of
 from serving.experiments.trial import Trial, Way
 from serving.exploration import Sampler, draw
-from serving.leases import DAY, ListRow, UserState
+from serving.leases import ListRow, UserState
 from serving.live import View
 from serving.model import Model, make_model
 from serving.origin import ASKED, TUNED
@@ -168,16 +168,12 @@ def _state_then(row: dict[str, Any], connection: psycopg.Connection, settings: S
 
 
 def signals_then(asked: dict[str, Any], connection: psycopg.Connection, settings: Settings) -> tuple[Keys, Floats]:
-    """The user's signals as a request had them."""
+    """A user's signals as a request had them at a time; ``asked``: user_id and at."""
     favourites = query("favourites_then") if read_host(connection).has("art_favorites") else ""
-    values = asked | {"signals": settings.signals_per_user}
+    values = asked | {"signals": settings.signals_per_user, "kinds": list(KINDS)}
     with connection.cursor(row_factory=dict_row, binary=True) as cursor:
         row = cursor.execute(query("signals_then", favourites=favourites), values).fetchone() or {}
-    kinds = np.array([KIND_CODES[kind] for kind in row["kinds"] or []], np.int8)
-    strengths = np.array([np.nan if value is None else value for value in row["values"] or []], np.float32)
-    ages = np.array(row["ages"] or [], np.float32) / np.float32(DAY)
-    weights = weigh(kinds, strengths, ages, typical_dwell(kinds, strengths), settings.half_life_days)
-    return _keys(row["keys"]), weights
+    return unpack_signals(row, settings.half_life_days)
 
 
 def _check_inputs(found: Retraced, then: Then) -> None:

@@ -603,8 +603,10 @@ WHERE s.user_id = %(user_id)s AND s.seen_at <= %(at)s
 
 -- The signals that user_state gave at a time.
 -- name: signals_then
-SELECT array_agg(r.artwork_key) AS keys, array_agg(r.kind) AS kinds, array_agg(r.value) AS values,
-       array_agg(extract(epoch FROM %(at)s - r.at)::float8) AS ages
+SELECT string_agg(int4send(r.artwork_key), ''::bytea) AS keys,
+       string_agg(int4send(array_position(%(kinds)s::text[], r.kind) - 1), ''::bytea) AS kinds,
+       string_agg(float4send(coalesce(r.value, 'NaN')), ''::bytea) AS values,
+       string_agg(float4send((date_part('epoch', %(at)s - r.at) / 86400)::real), ''::bytea) AS ages
 FROM (
     (SELECT t.artwork_key, t.kind, t.value, t.at FROM vernissage.events AS t
      WHERE t.user_id = %(user_id)s AND t.kind <> 'displayed' AND t.received_at <= %(at)s
