@@ -168,11 +168,12 @@ def _state_then(row: dict[str, Any], connection: psycopg.Connection, settings: S
 
 
 def signals_then(asked: dict[str, Any], connection: psycopg.Connection, settings: Settings) -> tuple[Keys, Floats]:
-    """A user's signals as a request had them at a time; ``asked``: user_id and at."""
+    """The user's signals as a request had them."""
     favourites = query("favourites_then") if read_host(connection).has("art_favorites") else ""
     values = asked | {"signals": settings.signals_per_user, "kinds": list(KINDS)}
     with connection.cursor(row_factory=dict_row, binary=True) as cursor:
-        row = cursor.execute(query("signals_then", favourites=favourites), values).fetchone() or {}
+        row = cursor.execute(query("signals_then", favourites=favourites), values).fetchone()
+    assert row is not None  # noqa: S101 - an aggregate is one row
     return unpack_signals(row, settings.half_life_days)
 
 

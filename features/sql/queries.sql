@@ -221,7 +221,7 @@ WITH named AS (
     ORDER BY n.artwork_id
     ON CONFLICT (artwork_id) DO UPDATE SET artwork_id = excluded.artwork_id  -- so that its key is returned all the same
     RETURNING artwork_key, artwork_id
-), known AS (
+), known AS MATERIALIZED (
     SELECT n.*, n.user_id IN (SELECT p.id FROM people AS p) AS user_known, coalesce(
                (SELECT k.artwork_key FROM vernissage.artwork_keys AS k WHERE k.artwork_id = n.artwork_id),
                (SELECT f.artwork_key FROM keyed AS f WHERE f.artwork_id = n.artwork_id)) AS artwork_key
@@ -264,7 +264,7 @@ WITH named AS (
     RETURNING user_id, artwork_key
 ), hosted AS (
     INSERT INTO public.user_art_impressions (id, user_id, artwork_id, viewed_at)
-    SELECT gen_random_uuid()::text, s.user_id, s.artwork_id, min(s.at) AT TIME ZONE 'UTC'
+    SELECT min(s.event_key::text), s.user_id, s.artwork_id, min(s.at) AT TIME ZONE 'UTC'
     FROM counted AS s
     WHERE s.artwork_known AND s.user_known
     GROUP BY s.user_id, s.artwork_id
