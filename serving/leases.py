@@ -25,7 +25,7 @@ from features.database import query, transaction
 from features.host import ARTWORK_COLUMNS, USER_COLUMNS, Host
 from features.settings import Settings
 from features.weights import KIND_CODES, typical_dwell, weigh
-from serving.ladder import ShortReason
+from serving.ladder import Fallback, ShortReason
 from serving.model import Tier
 
 DAY = 86_400.0
@@ -74,6 +74,7 @@ class ListRow:
     excluded: dict[str, int]
     rank_traded: float  # mean ranks given up for smoothness; for the answer only
     experiments: dict[str, Any] | None = None  # what is tried on the user, as the log has it
+    fallback: Fallback | None = None  # why the model did not rank it
 
 
 class Leases:
@@ -106,8 +107,8 @@ class Leases:
                 row = await self._read(connection, asked)
             yield connection, self._state_of(row)
 
-    async def write(self, connection: psycopg.AsyncConnection, row: ListRow) -> list[dict[str, Any]]:
-        """Write the list and return its artworks, as the host has them now, in order."""
+    async def write(self, connection: psycopg.AsyncConnection, row: ListRow, took_ms: float) -> list[dict[str, Any]]:
+        """Write the list, made in so many milliseconds, and return its artworks, as the host has them now, in order."""
         values = {
             "recommendation_id": row.recommendation_id,
             "user_id": row.user_id,
@@ -128,6 +129,8 @@ class Leases:
             "candidate_size": row.candidate_size,
             "excluded": Jsonb(row.excluded),
             "experiments": None if row.experiments is None else Jsonb(row.experiments),
+            "took_ms": took_ms,
+            "fallback": row.fallback,
             "first_seconds": self._settings.lease_first_seconds,
             "stretch_seconds": self._settings.lease_stretch * self._settings.seconds_per_artwork,
             "grace_seconds": self._settings.lease_grace_seconds,

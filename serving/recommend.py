@@ -6,6 +6,7 @@ knows what was seen, and a guess could repeat.
 
 from __future__ import annotations
 
+import time
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -77,6 +78,7 @@ class Recommender:
 
     async def next(self, ask: Ask) -> Answer:
         """Unseen artworks, leased to the session. Raises DatabaseUnavailableError."""
+        began = time.perf_counter()
         async with self._leases.locked(ask.user_id, ask.session_id, ask.supersedes) as (connection, state):
             view = self._live.view
             trial = make_trial(self._live.experiments.assign(ask.user_id), view, self._settings)
@@ -84,7 +86,8 @@ class Recommender:
             drawn = await self._draw(trial, state, ask, candidates)
             row, repeats = _list_row(drawn, state, ask, candidates)
             enough = len(candidates.rows) >= ask.least
-            artworks = await self._leases.write(connection, row) if enough else []
+            took_ms = 1_000 * (time.perf_counter() - began)
+            artworks = await self._leases.write(connection, row, took_ms) if enough else []
         tiers = dict(zip(row.artwork_keys.tolist(), row.evidence, strict=True))
         artworks = [artwork | {"evidence": tiers[artwork["artwork_key"]]} for artwork in artworks]
         _count(ask, row, artworks)
@@ -158,6 +161,7 @@ def _list_row(drawn: Drawn, state: UserState, ask: Ask, candidates: Candidates) 
         excluded=candidates.excluded,
         rank_traded=rank_traded(turned),
         experiments=drawn.trial.log(_picked(drawn, fresh)),
+        fallback=ranking.fallback,
     )
     return row, repeats
 
@@ -179,7 +183,8 @@ def _vary_ranking(catalogue: Catalogue, ranking: Ranking, held: Mask, variety: f
     """The ranking with the head of what is not held chosen to differ; the held ones last, for nobody picks them."""
     fresh = np.flatnonzero(~held[ranking.rows])
     order = np.concatenate([_varied(catalogue, ranking, fresh, variety, count), np.flatnonzero(held[ranking.rows])])
-    return Ranking(ranking.rows[order], ranking.scores[order], ranking.rungs[order], ranking.sources[order])
+    parts = (ranking.rows[order], ranking.scores[order], ranking.rungs[order], ranking.sources[order])
+    return Ranking(*parts, ranking.fallback)
 
 
 def _varied(catalogue: Catalogue, ranking: Ranking, fresh: Places, variety: float, count: int) -> Places:

@@ -135,14 +135,15 @@ WITH offered AS (
 ), list AS (
     INSERT INTO vernissage.served_lists (
         recommendation_id, user_id, session_id, repeats, policy, model_version, requested, reason,
-        artwork_keys, scores, rungs, propensities, candidate_hash, candidate_size, excluded, experiments)
+        artwork_keys, scores, rungs, propensities, candidate_hash, candidate_size, excluded, experiments,
+        took_ms, fallback)
     SELECT %(recommendation_id)s, %(user_id)s, %(session_id)s, %(repeats)s::uuid, %(policy)s, %(model_version)s,
            %(limit)s, %(reason)s,
            coalesce(array_agg(f.artwork_key ORDER BY f.position), '{}'),
            coalesce(array_agg(f.score ORDER BY f.position), '{}'),
            coalesce(array_agg(f.rung ORDER BY f.position), '{}'),
            coalesce(array_agg(1.0::real ORDER BY f.position), '{}'),
-           %(candidate_hash)s, %(candidate_size)s, %(excluded)s, %(experiments)s::jsonb
+           %(candidate_hash)s, %(candidate_size)s, %(excluded)s, %(experiments)s::jsonb, %(took_ms)s, %(fallback)s
     FROM offered AS f
 ), hosted AS (
     INSERT INTO vernissage.hosted_users (user_id) SELECT %(user_id)s WHERE %(known)s ON CONFLICT DO NOTHING
