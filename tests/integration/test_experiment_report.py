@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,14 @@ import pytest
 from typer.testing import CliRunner
 
 from features.errors import UnknownExperimentError
+from features.settings import Settings
 from serving.experiments.assignment import arm_of
 from serving.experiments.definitions import Definition
 from tests.experiment_log import DAYS_AGO, SHOWN, USERS, Liking, Lived, write_log
 from tests.experiments import ARMS
 from tests.host import Host
 from training.cli import app
+from training.experiments.harm import Guard
 from training.experiments.reading import read_exposed
 from training.experiments.report import Report, make_report
 
@@ -263,3 +267,74 @@ def test_the_command_prints_tables_and_verdict(
     assert result.exit_code == 0, result.output
     for words in ("sample ratio as it should be", "with CUPED", "fill_rate", "varied is better"):
         assert words in result.output
+
+
+class TestStopOnHarm:
+    """What looks for harm when nobody does."""
+
+    @pytest.fixture
+    def guard(self, monkeypatch: pytest.MonkeyPatch, database_url: str, tmp_path: Path) -> Callable[[], str]:
+        """The command: what it prints."""
+        monkeypatch.setenv("VERNISSAGE_DATABASE_URL", database_url)
+        monkeypatch.setenv("VERNISSAGE_HOME", str(tmp_path))
+
+        def run() -> str:
+            result = CliRunner().invoke(app, ["experiment", "guard"], catch_exceptions=False)
+            assert result.exit_code == 0
+            return result.output
+
+        return run
+
+    def test_a_harmful_one_is_stopped_with_its_reason_and_a_harmless_one_goes_on(
+        self, guard: Callable[[], str], connection: psycopg.Connection
+    ) -> None:
+        """The reason stands in its state and in the audit log; a second look finds nothing left to stop."""
+        assert "no experiment runs" in guard()
+        asked = {"stop_on_harm": True}
+        for name, short in (("harmless", 0.0), ("harmful", 0.5)):
+            write_log(connection, Lived((0.2, 0.2), short=short, ago=9, users=600, fields=asked), name)
+            connection.execute("DELETE FROM vernissage.events")  # the next one's users are these users again
+        said = guard()
+        assert "harmless version 1: no harm seen; it goes on" in said
+        assert "harmful version 1: Harm is certain enough to stop: fill_rate by varied" in said
+        states = "SELECT name, state, reason FROM vernissage.experiments_now ORDER BY name"
+        (harmful, harmless) = connection.execute(states).fetchall()
+        assert harmful[1] == "stopped"
+        assert harmful[2].startswith("Harm is certain enough to stop: fill_rate")
+        assert harmless[1:] == ("running", None)
+        audited = "SELECT actor, subject FROM vernissage.audit_log WHERE action = 'experiment stop'"
+        assert connection.execute(audited).fetchall() == [("stop on harm", "harmful")]
+        assert "harmful" not in guard()
+
+    def test_harm_without_the_wish_to_be_stopped_is_only_said(
+        self, guard: Callable[[], str], log: Log, connection: psycopg.Connection
+    ) -> None:
+        """As by default."""
+        log((0.2, 0.2), short=0.5, ago=9)
+        assert "no experiment runs" in guard()
+        assert "Harm is certain" in reported(connection).verdict
+        assert reported(connection).state == "running"
+
+    def test_a_wrong_sample_ratio_is_harm_too(
+        self, guard: Callable[[], str], log: Log, connection: psycopg.Connection
+    ) -> None:
+        """A third of one arm is lost."""
+        log((0.2, 0.2), lost=0.34, ago=9, fields={"stop_on_harm": True})
+        assert "believe nothing" in guard()
+        assert reported(connection).state == "stopped"
+
+    def test_the_watchers_loop_stops_it_and_ends_when_told(
+        self, log: Log, connection: psycopg.Connection, settings: Settings
+    ) -> None:
+        """As `vernissage watch` runs it."""
+        log((0.2, 0.2), short=0.5, ago=9, fields={"stop_on_harm": True})
+        stopped = threading.Event()
+        thread = threading.Thread(target=Guard(settings, settings.database_url).run, args=(stopped,))
+        thread.start()
+        end = time.monotonic() + 60
+        while reported(connection).state == "running":
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        stopped.set()
+        thread.join(30)
+        assert not thread.is_alive()

@@ -41,6 +41,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("interleaved client values", {"design": "interleaved", "arms": [ARMS[0], {"name": "b", "policy": {"batch": 100}}]},
      "design"),
     ("interleaved weights", {"design": "interleaved", "arms": [ARMS[0] | {"weight": 2}, ARMS[1]]}, "weight"),
+    ("an interleaved one that is guarded", {"design": "interleaved", "stop_on_harm": True}, "stop_on_harm"),
 ]  # fmt: skip
 
 

@@ -102,6 +102,24 @@ def report(
     typer.echo(made.verdict)
 
 
+@group.command()
+def guard() -> None:
+    """Stop the experiments that surely do harm, of those with `stop_on_harm`; `vernissage watch` does it by itself."""
+    with training_packages():
+        from training.experiments.harm import stop_harmful
+
+    from features import postgres
+    from features.settings import read_settings
+
+    settings = read_settings()
+    with status("reading"):
+        looked = stop_harmful(settings, postgres.database_url(settings))
+    if not looked:
+        typer.echo("no experiment runs that says stop_on_harm")
+    for each in looked:
+        typer.echo(f"{each.name} version {each.version}: {each.reason or 'no harm seen; it goes on'}")
+
+
 def _deliver_models(name: str) -> None:
     """Bring the versions that the arms rank with to the workers."""
     from serving.experiments.following import models_of

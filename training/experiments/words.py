@@ -38,19 +38,19 @@ def verdict_of(report: Report) -> str:
     """What may be concluded."""
     if not sum(report.counts.values()):
         return "Nobody has been exposed: there is nothing to say."
-    if report.ratio_is_wrong:
-        return "The arms are not as large as their weights say: believe nothing of this, and look for what is lost."
-    harm = harm_of(report)
-    if harm is not None:
-        return harm
+    alarm = alarm_of(report)
+    if alarm is not None:
+        return alarm
     if not report.at_horizon:
         late = "was stopped" if report.state in {"stopped", "archived"} else "is"
         return f"It {late} at day {report.days:.1f} of {report.horizon_days or 0}: too early to decide."
     return _preferred(report) if report.preference is not None else _compared(report)
 
 
-def harm_of(report: Report) -> str | None:
-    """Which guardrails are surely harmed by whom; None where none is."""
+def alarm_of(report: Report) -> str | None:
+    """Why to stop at once: a wrong sample ratio, or guardrails that are surely harmed; None where all is well."""
+    if report.ratio_is_wrong:
+        return "The arms are not as large as their weights say: believe nothing of this, and look for what is lost."
     harmed = dict.fromkeys((each.guardrail, each.arm) for each in report.guardrails if each.harmed)
     if not harmed:
         return None
