@@ -63,8 +63,10 @@ def remarks_of(report: Report) -> list[str]:
     if report.ratio_is_wrong or not sum(report.counts.values()):
         return []
     metric = METRIC_WORDS[report.definition.primary_metric]
-    said = [_changed(each, metric) for each in report.changes]
-    said += [text for text in (_matched(report, each.arm) for each in report.primary) if text is not None]
+    said: list[str] = []
+    if report.at_horizon:  # their intervals are for one look
+        said += [_changed(each, metric) for each in report.changes]
+        said += [text for text in (_matched(report, each.arm) for each in report.primary) if text is not None]
     said += [_power(report, each) for each in report.outlook]
     if report.lacking["lists"]:
         lists, users = report.lacking["lists"], report.lacking["users"]
