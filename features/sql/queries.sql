@@ -504,7 +504,8 @@ NOT EXISTS (SELECT FROM vernissage.served_lists AS f WHERE f.experiments @> %(la
 -- How many lists had to do without.
 -- name: experiment_lacking
 SELECT count(*) AS lists, count(DISTINCT l.user_id) AS users FROM vernissage.served_lists AS l
-WHERE l.experiments @> %(lacking)s AND l.served_at < %(until)s;
+WHERE l.experiments @> %(lacking)s AND l.served_at < %(until)s
+  AND NOT l.experiments -> %(name)s ? 'overridden';
 
 -- What users did from their first exposure on, for `days` at most.
 -- name: experiment_after

@@ -311,8 +311,10 @@ class TestServing:
     def test_lists_without_an_arms_model_are_served_as_ever_and_marked_in_every_arm(
         self, trying: Service, host: Host, name: str, users: list[str], tmp_path: Path
     ) -> None:
-        """Nobody counts as exposed to what was not there, nor any control in that time; the metric counts it."""
-        row = {"alias": "version-8", "version": "8", "bundle_path": str(tmp_path / "gone"), "digest": "none"}
+        """Nobody counts as exposed to what was not there, nor any control in that time; it ends when it is there."""
+        pool = [row[0] for row in host.connection.execute("SELECT id FROM public.art_sessions").fetchall()]
+        bundle = bundles.save(tmp_path / "aside", manifest("8"), factor_arrays(np.array(sorted(pool)), 1))
+        row = {"alias": "version-8", "version": "8", "bundle_path": str(tmp_path / "gone"), "digest": bundle.digest}
         host.connection.execute(query("set_live_model"), row)
         run(trying, definition(name, arms=[{"name": "control"}, {"name": "newer", "policy": {"model": "8"}}]))
         told = set()
@@ -322,7 +324,12 @@ class TestServing:
             assert (found["version"], found["fallback"]) == (1, "no_model")
             told.add(found["arm"])
         assert told == {"control", "newer"}
-        assert trying.metrics()['vernissage_experiment_lists_total{outcome="no_model"}'] >= 1
+        assert trying.metrics()['vernissage_experiment_lists_total{outcome="no_model"}'] >= 12
+        (tmp_path / "aside").rename(tmp_path / "gone")
+        end = time.monotonic() + 30
+        while "fallback" in logged(host, user)[-1][name]:
+            assert time.monotonic() < end
+            trying.next(user, limit=2)
 
 
 class TestTimings:
