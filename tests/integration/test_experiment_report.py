@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
@@ -13,10 +14,12 @@ import psycopg
 import pytest
 from typer.testing import CliRunner
 
-from features.errors import UnknownExperimentError
+from features.database import make_pool
+from features.errors import ExperimentConflictError, UnknownExperimentError
 from features.settings import Settings
 from serving.experiments.assignment import arm_of
 from serving.experiments.definitions import Definition
+from serving.experiments.registry import Registry
 from tests.experiment_log import DAYS_AGO, SHOWN, USERS, Liking, Lived, write_log
 from tests.experiments import ARMS
 from tests.host import Host
@@ -338,3 +341,21 @@ class TestStopOnHarm:
         stopped.set()
         thread.join(30)
         assert not thread.is_alive()
+
+    def test_a_later_version_is_not_stopped_for_an_earlier_ones_harm(
+        self, log: Log, connection: psycopg.Connection, settings: Settings
+    ) -> None:
+        """Somebody has stopped the one that was looked at, and started the next."""
+        log((0.2, 0.2), users=2, fields={"version": 2})
+
+        async def stop() -> None:
+            pool = make_pool(settings.database_url, settings)
+            await pool.open()
+            try:
+                await Registry(pool, settings).stop("logged", "ada", "harm", version=1)
+            finally:
+                await pool.close()
+
+        with pytest.raises(ExperimentConflictError, match="version 1 does not run any more"):
+            asyncio.run(stop())
+        assert reported(connection).state == "running"
