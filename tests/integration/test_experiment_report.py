@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +26,6 @@ from tests.experiment_log import DAYS_AGO, SHOWN, USERS, Liking, Lived, write_lo
 from tests.experiments import ARMS
 from tests.host import Host
 from training.cli import app
-from training.experiments.harm import Guard
 from training.experiments.reading import read_exposed
 from training.experiments.report import Report, make_report
 
@@ -326,21 +327,28 @@ class TestStopOnHarm:
         assert "believe nothing" in guard()
         assert reported(connection).state == "stopped"
 
-    def test_the_watchers_loop_stops_it_and_ends_when_told(
+    def test_the_watcher_stops_it_by_itself_and_ends_when_told(
         self, log: Log, connection: psycopg.Connection, settings: Settings
     ) -> None:
-        """As `vernissage watch` runs it."""
-        log((0.2, 0.2), short=0.5, ago=9, fields={"stop_on_harm": True})
-        stopped = threading.Event()
-        thread = threading.Thread(target=Guard(settings, settings.database_url).run, args=(stopped,))
-        thread.start()
-        end = time.monotonic() + 60
-        while reported(connection).state == "running":
-            assert time.monotonic() < end
-            time.sleep(0.1)
-        stopped.set()
-        thread.join(30)
-        assert not thread.is_alive()
+        """The real process: `vernissage watch`."""
+        log((0.2, 0.2), short=0.5, ago=9, users=400, fields={"stop_on_harm": True})
+        state = "SELECT state FROM vernissage.experiments_now"
+        environment = {"VERNISSAGE_DATABASE_URL": settings.database_url, "VERNISSAGE_HOME": settings.home}
+        command = [sys.executable, "-m", "training.cli", "watch"]
+        watcher = subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.PIPE, text=True)
+        try:
+            end = time.monotonic() + 120
+            while connection.execute(state).fetchall() == [("running",)]:
+                assert watcher.poll() is None
+                assert time.monotonic() < end
+                time.sleep(0.2)
+            watcher.terminate()
+            _, said = watcher.communicate(timeout=60)
+        finally:
+            watcher.kill()
+            watcher.wait()
+        assert watcher.returncode == 0
+        assert '"event": "experiment stopped"' in said
 
     def test_a_later_version_is_not_stopped_for_an_earlier_ones_harm(
         self, log: Log, connection: psycopg.Connection, settings: Settings
