@@ -305,6 +305,8 @@ class TestStopOnHarm:
         (harmful, harmless) = connection.execute(states).fetchall()
         assert harmful[1] == "stopped"
         assert harmful[2].startswith("Harm is certain enough to stop: fill_rate")
+        found = make_report(read_exposed(connection, "harmful"))
+        assert found.remarks[0] == f"It was stopped: {harmful[2]}"
         assert harmless[1:] == ("running", None)
         audited = "SELECT actor, subject FROM vernissage.audit_log WHERE action = 'experiment stop'"
         assert connection.execute(audited).fetchall() == [("stop on harm", "harmful")]

@@ -25,6 +25,7 @@ class Report:
 
     definition: Definition
     state: str
+    reason: str | None  # of a stop
     days: float  # since its start, up to its end
     horizon_days: int | None
     power: float | None  # that was expected at the start
@@ -75,6 +76,7 @@ def make_report(exposed: Exposed) -> Report:
     return Report(
         definition=definition,
         state=entry.state,
+        reason=entry.reason,
         days=days,
         horizon_days=entry.horizon_days,
         power=entry.power,

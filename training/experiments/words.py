@@ -60,10 +60,10 @@ def alarm_of(report: Report) -> str | None:
 
 def remarks_of(report: Report) -> list[str]:
     """What else a reader should know before acting on the verdict."""
+    said = [] if report.reason is None else [f"It was stopped: {report.reason}"]
     if report.ratio_is_wrong or not sum(report.counts.values()):
-        return []
+        return said
     metric = METRIC_WORDS[report.definition.primary_metric]
-    said: list[str] = []
     if report.at_horizon:  # their intervals are for one look
         said += [_changed(each, metric) for each in report.changes]
         said += [text for text in (_matched(report, each.arm) for each in report.primary) if text is not None]
