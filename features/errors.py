@@ -30,6 +30,10 @@ class DatabaseUnavailableError(VernissageError):
     """The database cannot be reached: {reason}. Start it with `vernissage db start` or check DATABASE_URL."""
 
 
+class TooMuchToWriteError(VernissageError):
+    """{waiting} events wait to be written, of at most {most}. Send it again in a moment."""
+
+
 class MigrationChangedError(VernissageError):
     """Migration {name} was applied with another text (checksum {applied}, now {found}). Add a new migration instead."""
 
@@ -130,3 +134,11 @@ class ExperimentConflictError(VernissageError):
 
 class UnknownExperimentError(VernissageError):
     """There is no experiment called {name!r}."""
+
+
+class UnknownListError(VernissageError):
+    """There is no list {recommendation_id}: it was never served, or its user has been erased since."""
+
+
+class WeakEvidenceError(VernissageError):
+    """The log says too little of the policy {policy}: {reason}; {rule}."""
