@@ -17,6 +17,7 @@ from features.arrays import Floats, Mask, Rows
 
 RungReason = Literal["model", "near_liked", "style_relaxed", "unseen"]
 ShortReason = Literal["exhausted", "all_leased", "filtered", "degraded"]
+Fallback = Literal["missing", "late", "busy", "broken", "cannot_score"]  # why the model did not rank
 
 MODEL, NEAR, RELAXED, ANYTHING, SHORT = 1, 2, 3, 4, 5
 RUNG_REASONS: dict[int, RungReason] = {MODEL: "model", NEAR: "near_liked", RELAXED: "style_relaxed", ANYTHING: "unseen"}
@@ -48,6 +49,7 @@ class Ranking:
     scores: Floats
     rungs: Rungs
     sources: Sources  # of each score, before cold ones were brought to the model's scale
+    fallback: Fallback | None = None  # None: the model ranked
 
 
 def climb(evidence: Evidence, *, depth: int | None = None, keep: Mask | None = None) -> Ranking:

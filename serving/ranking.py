@@ -24,7 +24,7 @@ from features.errors import CannotScoreError
 from features.settings import Settings
 from features.weights import combine
 from serving import heuristic, ladder, telemetry
-from serving.ladder import Evidence, Ranking
+from serving.ladder import Evidence, Fallback, Ranking
 from serving.leases import UserState
 from serving.live import View
 from serving.model import Model
@@ -95,21 +95,21 @@ class Sorter:
             heuristic=None,
             asked=asked,
             chosen=chosen,
-            model=scored[0] if scored else None,
-            threshold=scored[1] if scored else 0.0,
+            model=None if isinstance(scored, str) else scored[0],
+            threshold=0.0 if isinstance(scored, str) else scored[1],
         )
         if ladder.lacks(evidence, ask.limit):
             near = await self._timed("content", partial(near_scores, catalogue, signal_rows, weights, rows))
-            if near is not None:
+            if not isinstance(near, str):
                 evidence = dataclasses.replace(evidence, near=near[0], near_threshold=near[1])
         if ladder.needs_heuristic(evidence):
             own = heuristic.score(catalogue, rows, chosen, coverage=max(coverage, 0.0), user_id=ask.user_id)
             evidence = dataclasses.replace(evidence, heuristic=own)
-        if whole:
-            return ladder.climb(evidence)
+        depth = None if whole else max(LEAST_DEPTH, DEPTHS * ask.limit)
         held = np.zeros(len(rows), dtype=bool)
         held[_places_in(rows, catalogue.rows(state.held))] = True
-        return ladder.climb(evidence, depth=max(LEAST_DEPTH, DEPTHS * ask.limit), keep=held)
+        ranking = ladder.climb(evidence, depth=depth, keep=held)
+        return dataclasses.replace(ranking, fallback=scored) if isinstance(scored, str) else ranking
 
     def close(self) -> None:
         """Let the threads go."""
@@ -117,27 +117,24 @@ class Sorter:
 
     async def _model_scores(
         self, view: View, signal_rows: Rows, weights: Floats, rows: Rows, lift: float
-    ) -> tuple[Floats, float] | None:
-        """The model's scores and the user's median over the pool, or None where it cannot answer."""
+    ) -> tuple[Floats, float] | Fallback:
+        """The model's scores and the user's median over the pool, or why it cannot answer."""
         model = view.model
         if model is None:
-            telemetry.SKIPPED.labels("model", "missing").inc()
-            return None
+            return _skipped("model", "missing")
         work = partial(model_scores, view.catalogue, model, signal_rows, weights, rows, lift=lift)
         return await self._timed("model", work)
 
-    async def _timed(self, source: str, work: Callable[[], T]) -> T | None:
-        """Run ``work`` in a thread within the deadline; None, counted by reason, when it cannot answer."""
+    async def _timed(self, source: str, work: Callable[[], T]) -> T | Fallback:
+        """Run ``work`` in a thread within the deadline; why, counted, when it cannot answer."""
         if self._running >= self._settings.rank_threads:
-            telemetry.SKIPPED.labels(source, "busy").inc()
-            return None
+            return _skipped(source, "busy")
         self._running += 1
         job = asyncio.get_running_loop().run_in_executor(self._threads, work)
         job.add_done_callback(self._ended)
         done, _ = await asyncio.wait([job], timeout=self._settings.rank_deadline_ms / 1000)
         if not done:
-            telemetry.SKIPPED.labels(source, "late").inc()
-            return None
+            return _skipped(source, "late")
         return _result(source, job)
 
     def _ended(self, job: asyncio.Future[Any]) -> None:
@@ -238,17 +235,21 @@ def _quantile(values: Floats, quantile: float) -> float:
     return float(parted[low] + (parted[high] - parted[low]) * (place - low))
 
 
-def _result(source: str, job: asyncio.Future[T]) -> T | None:
-    """The job's result; None, counted, for a user it cannot score or an error of any kind."""
+def _result(source: str, job: asyncio.Future[T]) -> T | Fallback:
+    """The job's result; why there is none, counted, for a user it cannot score or an error of any kind."""
     error = job.exception()
     if error is None:
         return job.result()
     if isinstance(error, CannotScoreError):
-        telemetry.SKIPPED.labels(source, "cannot_score").inc()
-        return None
-    telemetry.SKIPPED.labels(source, "broken").inc()
+        return _skipped(source, "cannot_score")
     telemetry.get_logger().error("ranking failed", source=source, error=repr(error))
-    return None
+    return _skipped(source, "broken")
+
+
+def _skipped(source: str, reason: Fallback) -> Fallback:
+    """Count it."""
+    telemetry.SKIPPED.labels(source, reason).inc()
+    return reason
 
 
 def signal_rows_of(catalogue: Catalogue, keys: Keys, signal_weights: Floats) -> tuple[Rows, Floats]:

@@ -6,6 +6,7 @@ knows what was seen, and a guess could repeat.
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections import Counter
 from dataclasses import dataclass
@@ -82,6 +83,7 @@ class Recommender:
 
     async def next(self, ask: Ask) -> Answer:
         """Unseen artworks, leased to the session. Raises DatabaseUnavailableError."""
+        began = time.perf_counter()
         async with self._leases.locked(ask.user_id, ask.session_id, ask.supersedes) as (connection, state):
             view = self._live.view
             trial = make_trial(self._live.experiments.assign(ask.user_id), view, self._settings)
@@ -89,7 +91,8 @@ class Recommender:
             drawn = await draw_up(self._sorter, trial, state, ask, candidates)
             row, repeats = list_row(drawn, state, ask, candidates, self._settings)
             enough = len(candidates.rows) >= ask.least
-            artworks = await self._leases.write(connection, row) if enough else []
+            took_ms = 1_000 * (time.perf_counter() - began)
+            artworks = await self._leases.write(connection, row, took_ms) if enough else []
         tiers = dict(zip(row.artwork_keys.tolist(), row.evidence, strict=True))
         artworks = [artwork | {"evidence": tiers[artwork["artwork_key"]]} for artwork in artworks]
         _count(ask, row, artworks)
@@ -185,6 +188,7 @@ def list_row(
         propensities=chances[order],
         origin=make_origin(ask, state, view, settings, ranking=ranking, head=head),
         experiments=drawn.trial.log(_picked(drawn, fresh)),
+        fallback=ranking.fallback,
     )
     return row, repeats
 
@@ -206,7 +210,8 @@ def _vary_ranking(catalogue: Catalogue, ranking: Ranking, held: Mask, variety: f
     """The ranking with the head of what is not held chosen to differ; the held ones last, for nobody picks them."""
     fresh = np.flatnonzero(~held[ranking.rows])
     order = np.concatenate([_varied(catalogue, ranking, fresh, variety, count), np.flatnonzero(held[ranking.rows])])
-    return Ranking(ranking.rows[order], ranking.scores[order], ranking.rungs[order], ranking.sources[order])
+    parts = (ranking.rows[order], ranking.scores[order], ranking.rungs[order], ranking.sources[order])
+    return Ranking(*parts, ranking.fallback)
 
 
 def _varied(catalogue: Catalogue, ranking: Ranking, fresh: Places, variety: float, count: int) -> Places:
