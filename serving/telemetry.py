@@ -73,6 +73,11 @@ TRIALS = Counter(
     ["outcome"],
 )
 EXPERIMENTS_RUNNING = Gauge("vernissage_experiments_running", "Experiments that run.", multiprocess_mode="livemax")
+EXPERIMENTS_UNREADABLE = Gauge(
+    "vernissage_experiments_unreadable",
+    "Experiments that run elsewhere and that this worker's version cannot read.",
+    multiprocess_mode="livemax",
+)
 
 BUDGET_REFUSED = Counter("vernissage_generation_refused_total", "Images that the budget or its switch refused.")
 BUDGET_DAY = Gauge(

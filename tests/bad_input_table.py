@@ -94,6 +94,8 @@ ROUTES = {
     "ramp_experiment": Route("POST", "/v1/experiments/unheard-of/ramp", {}, {"slots": 5}),
     "stop_experiment": Route("POST", "/v1/experiments/unheard-of/stop", {}, {"reason": "enough"}),
     "archive_experiment": Route("POST", "/v1/experiments/unheard-of/archive"),
+    "set_override": Route("PUT", "/v1/experiments/unheard-of/overrides/ada", {}, {"arm": "control"}),
+    "unset_override": Route("DELETE", "/v1/experiments/unheard-of/overrides/ada"),
 }
 
 #: Routes for whoever watches over generation; the others are for displays.
@@ -174,6 +176,8 @@ BAD: dict[str, dict[str, Any]] = {
     "guardrails": {"unknown": ["smiles"], "a text": "fill_rate", "null": None},
     "value": {"negative": -0.5, "too large": 1e6 + 1, "text": "3", "true": True, "a list": [3]},
 }  # fmt: skip
+
+OVERRIDE_PATH = (("name", "name"), ("user_id", "id"))
 
 #: Which kind each field is of: route, place ("path", "query", "body" or the list in it), field, kind.
 FIELDS = [
@@ -268,6 +272,8 @@ FIELDS = [
         (name, "path", "name", "name")
         for name in ("experiment", "start_experiment", "ramp_experiment", "stop_experiment", "archive_experiment")
     ),
+    *((f"{name}_override", "path", part, kind) for name in ("set", "unset") for part, kind in OVERRIDE_PATH),
+    ("set_override", "body", "arm", "name"),
     ("start_experiment", "body", "slots", "slot count"),
     ("ramp_experiment", "body", "slots", "slot count"),
     ("stop_experiment", "body", "reason", "text"),
@@ -300,6 +306,7 @@ REQUIRED = [
     ("create_experiment", "body.arms", "name"),
     ("ramp_experiment", "body", "slots"),
     ("stop_experiment", "body", "reason"),
+    ("set_override", "body", "arm"),
 ]
 
 #: Bodies that are no JSON object; the code of each.
@@ -362,7 +369,7 @@ def _missing_fields() -> Iterator[Case]:
 
 def _bad_bodies() -> Iterator[Case]:
     """Bodies that are no JSON object, that are too large, or of no shape or two."""
-    changes = ("create_experiment", "start_experiment", "ramp_experiment", "stop_experiment")
+    changes = ("create_experiment", "start_experiment", "ramp_experiment", "stop_experiment", "set_override")
     for name in ("impressions (list)", "claims (one)", "tokens", "heartbeat", "prefetch", "needs", "plans", *changes):
         route = ROUTES[name]
         for what, (content, code) in BODIES.items():

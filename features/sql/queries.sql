@@ -460,6 +460,14 @@ VALUES (%(name)s, %(version)s, %(state)s, %(slots)s, %(horizon_days)s, %(power)s
 INSERT INTO vernissage.experiment_overrides (name, user_id, arm) VALUES (%(name)s, %(user_id)s, %(arm)s)
 ON CONFLICT (name, user_id) DO UPDATE SET arm = excluded.arm, at = now();
 
+-- Another experiment of a layer, not put away yet, in which the user's arm was chosen.
+-- name: overridden_in_layer
+SELECT o.name FROM vernissage.experiment_overrides AS o
+WHERE o.user_id = %(user_id)s AND o.name <> %(name)s AND EXISTS (
+    SELECT FROM vernissage.experiments_now AS n
+    WHERE n.name = o.name AND n.state <> 'archived' AND n.definition ->> 'layer' = %(layer)s)
+ORDER BY o.name LIMIT 1;
+
 -- name: unset_override
 DELETE FROM vernissage.experiment_overrides WHERE name = %(name)s AND user_id = %(user_id)s;
 
@@ -486,11 +494,21 @@ count(*) FILTER (WHERE e.kind = 'skip') AS skips,
 coalesce(sum(e.value) FILTER (WHERE e.kind = 'dwell'), 0) AS dwell;
 
 -- Who was exposed to one version, in order: the first list that says so starts a user's analysis. `arm` is NULL where
--- the lists are interleaved.
+-- the lists are interleaved. Overridden is also who was moved by hand to another experiment of the layer meanwhile.
 -- name: experiment_units
+WITH moved AS (
+    SELECT DISTINCT l.user_id
+    FROM vernissage.served_lists AS l CROSS JOIN LATERAL jsonb_each(l.experiments) AS m (name, entry)
+    JOIN vernissage.experiments AS other ON other.name = m.name AND other.version = (m.entry ->> 'version')::integer
+    JOIN vernissage.experiments AS own ON own.definition -> 'layer' = other.definition -> 'layer'
+    WHERE l.experiments @? '$.*.overridden' AND l.served_at < %(until)s AND m.entry ? 'overridden'
+      AND other.name <> own.name AND own.name = %(name)s
+      AND own.version = (%(marked)s::jsonb -> %(name)s ->> 'version')::integer
+)
 SELECT l.user_id, min(l.served_at) AS first,
        (array_agg(l.experiments -> %(name)s ->> 'arm' ORDER BY l.served_at))[1] AS arm,
-       bool_or(l.experiments -> %(name)s ? 'overridden') AS overridden
+       bool_or(l.experiments -> %(name)s ? 'overridden' OR EXISTS (
+           SELECT FROM moved AS m WHERE m.user_id = l.user_id)) AS overridden
 FROM vernissage.served_lists AS l
 WHERE l.experiments @> %(marked)s AND l.served_at < %(until)s
 GROUP BY l.user_id ORDER BY first, l.user_id;

@@ -16,6 +16,9 @@ from serving.api.schemas import (
     Experiment,
     ExperimentPath,
     ExperimentsAnswer,
+    OverrideAnswer,
+    OverrideBody,
+    OverridePath,
     RampBody,
     StartBody,
     StopBody,
@@ -68,6 +71,16 @@ async def archive(call: Call) -> Experiment:
     return _experiment(await _changed(call.worker.parts.registry.archive(call.path["name"], call.key_id)))
 
 
+async def override(call: Call) -> OverrideAnswer:
+    """Choose a user's arm."""
+    return await _override(call, call.body.arm)
+
+
+async def unset_override(call: Call) -> OverrideAnswer:
+    """Leave it to the hash again."""
+    return await _override(call, None)
+
+
 async def assignments(call: Call) -> AssignmentsAnswer:
     """What is tried on one user; nothing is written, for to ask is not to be exposed."""
     user_id = call.path["user_id"]
@@ -87,6 +100,13 @@ async def assignments(call: Call) -> AssignmentsAnswer:
         ],
         settings=Policy(**settings_of(found)),
     )
+
+
+async def _override(call: Call, arm: str | None) -> OverrideAnswer:
+    """One user's arm as it is from now on."""
+    name, user_id = call.path["name"], call.path["user_id"]
+    await _changed(call.worker.parts.registry.override(name, call.key_id, user_id, arm))
+    return OverrideAnswer(experiment=name, user_id=user_id, arm=arm)
 
 
 async def _create(call: Call) -> Entry:
@@ -123,6 +143,14 @@ def _experiment(entry: Entry) -> Experiment:
     )
 
 
+def _by_hand(name: str, method: str, summary: str, handler: Any, *bodies: type) -> Operation:
+    """A route that changes the arm of one user."""
+    return Operation(
+        f"{name}_override", method, "/v1/experiments/{name}/overrides/{user_id}", summary, handler, OverrideAnswer,
+        SCOPE, path_type=OverridePath, body_types=bodies, conflict=CONFLICT if bodies else None, missing=UNKNOWN,
+    )  # fmt: skip
+
+
 def _change(name: str, summary: str, handler: Any, *bodies: type) -> Operation:
     """A route that changes one experiment."""
     return Operation(
@@ -148,6 +176,8 @@ OPERATIONS = (
     _change("ramp", "Give the running version more of its slots", ramp, RampBody),
     _change("stop", "End the running version for good", stop, StopBody),
     _change("archive", "Put the newest version away", archive),
+    _by_hand("set", "PUT", "Choose a user's arm by hand", override, OverrideBody),
+    _by_hand("unset", "DELETE", "Leave a user's arm to the hash again", unset_override),
     Operation(
         "assignments", "GET", "/v1/users/{user_id}/assignments", "What is tried on a user, and what it sets",
         assignments, AssignmentsAnswer, FRONTEND, path_type=UserPath,

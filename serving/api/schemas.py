@@ -409,6 +409,27 @@ class ExperimentPath(Struct):
     name: Name
 
 
+class OverridePath(Struct):
+    """The path of a route about a user's arm in one experiment."""
+
+    name: Name
+    user_id: Id
+
+
+class OverrideBody(Struct):
+    """The arm that is chosen for a user."""
+
+    arm: Name
+
+
+class OverrideAnswer(Struct, kw_only=True):
+    """A user's arm as it is from now on."""
+
+    experiment: str
+    user_id: str
+    arm: Annotated[str | None, Meta(description="null: by the hash")]
+
+
 class StartBody(Struct):
     """How an experiment begins."""
 

@@ -48,12 +48,14 @@ class Plan:
     holdout: float = 0.0
 
     def assign(self, user_id: str) -> tuple[Assigned, ...]:
-        """The user's arms, by experiment."""
+        """The user's arms, by experiment; in the layer of an arm that was chosen by hand it is the only one."""
         if not self.running:
             return ()
         held = held_out(user_id, self.holdout)
-        found = (_assigned(experiment, user_id, held=held) for experiment in self.running)
-        return tuple(assigned for assigned in found if assigned is not None)
+        found = [_assigned(experiment, user_id, held=held) for experiment in self.running]
+        assigned = [each for each in found if each is not None]
+        chosen = {each.definition.layer: each for each in reversed(assigned) if each.overridden}
+        return tuple(each for each in assigned if chosen.get(each.definition.layer, each) is each)
 
 
 def held_out(user_id: str, share: float) -> bool:

@@ -41,9 +41,11 @@ class Follower:
             await cursor.execute(query("running_experiments"))
             rows = await cursor.fetchall()
         if rows != self._rows:
-            self.plan = Plan(tuple(_running(row) for row in rows), self._holdout)
+            running = tuple(each for row in rows if (each := _running(row)) is not None)
+            self.plan = Plan(running, self._holdout)
             self._rows = rows
-            telemetry.EXPERIMENTS_RUNNING.set(len(rows))
+            telemetry.EXPERIMENTS_RUNNING.set(len(running))
+            telemetry.EXPERIMENTS_UNREADABLE.set(len(rows) - len(running))
         return await self._follow_models()
 
     async def _follow_models(self) -> bool:
@@ -79,6 +81,13 @@ def models_of(definition: Definition) -> set[str]:
     return {arm.policy.model for arm in definition.arms if arm.policy.model is not None} - {NO_MODEL}
 
 
-def _running(row: dict[str, Any]) -> Running:
-    """A row as what runs."""
-    return Running(msgspec.convert(row["definition"], Definition), row["slots"], row["overrides"] or {})
+def _running(row: dict[str, Any]) -> Running | None:
+    """A row as what runs; None, and logged, where this version of the code cannot read it: the others go on."""
+    try:
+        definition = msgspec.convert(row["definition"], Definition)
+    except msgspec.ValidationError as error:
+        telemetry.get_logger().error(
+            "experiment is unreadable here, left out", experiment=row["name"], reason=str(error)
+        )
+        return None
+    return Running(definition, row["slots"], row["overrides"] or {})

@@ -26,6 +26,7 @@ from serving.experiments.power import LEAST, WANTED, Horizon, Traffic, horizon, 
 
 State = Literal["draft", "running", "stopped", "archived"]
 NO_MODEL = "none"
+LONGEST_ID = 255  # characters of a user's id
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,10 @@ class Registry:
         self._settings = settings
 
     async def entries(self) -> list[Entry]:
-        """Every version of every experiment, by name, the newest version first."""
+        """Every version of every experiment that this code can read, by name, the newest version first."""
         async with transaction(self._pool) as connection:
-            return await _entries(connection)
+            rows = await _rows(connection)
+        return [entry_of(row) for row in rows if _is_readable(row)]
 
     async def versions(self, name: str) -> list[Entry]:
         """Every version of one experiment, the newest first. Raises UnknownExperimentError."""
@@ -90,7 +92,7 @@ class Registry:
                 raise ExperimentConflictError(name=name, rule=rule)
             if any(entry.state == "running" for entry in older):
                 raise ExperimentConflictError(name=name, rule="an earlier version runs: stop it first")
-            running = [entry for entry in await _entries(connection) if entry.state == "running"]
+            running = [entry_of(row) for row in await _rows(connection) if row["state"] == "running"]
             _check_beside(definition, running)
             await _check_models(connection, definition)
             using = _slots(definition, definition.slots.count if slots is None else slots)
@@ -124,12 +126,17 @@ class Registry:
             return await _note(connection, newest, "archived", "archive", actor)
 
     async def override(self, name: str, actor: str, user_id: str, arm: str | None) -> None:
-        """Choose a user's arm, or with None leave it to the hash again. Raises ExperimentConflictError."""
+        """Choose a user's arm, or with None leave it to the hash again.
+
+        While it holds, the user is in no other experiment of the layer. Raises BadExperimentError and
+        ExperimentConflictError.
+        """
+        _check_user_id(user_id)
         async with self._changing() as connection:
             newest = (await _versions(connection, name))[0]
-            if arm is not None and newest.definition.arm(arm) is None:
-                raise ExperimentConflictError(name=name, rule=f"it has no arm {arm!r}")
             row = {"name": name, "user_id": user_id, "arm": arm}
+            if arm is not None:
+                await _check_override(connection, newest.definition, row)
             await connection.execute(query("unset_override" if arm is None else "set_override"), row)
             await _audit(
                 connection, actor, "override", name, {"arm": arm}
@@ -166,6 +173,27 @@ def _check_beside(definition: Definition, running: list[Entry]) -> None:
         elif definition.slots.first < other.slots.end and other.slots.first < definition.slots.end:
             rule = f"slots {other.slots.first} to {other.slots.end - 1} of the layer {other.layer} are {other.name}'s"
             raise ExperimentConflictError(name=definition.name, rule=rule)
+
+
+def _check_user_id(user_id: str) -> None:
+    """An id that a list can be for."""
+    try:
+        octets = user_id.encode()
+    except UnicodeEncodeError as error:
+        raise BadExperimentError(field="user_id", rule="it is not UTF-8") from error
+    if not 1 <= len(user_id) <= LONGEST_ID or b"\0" in octets:
+        raise BadExperimentError(field="user_id", rule=f"an id has 1 to {LONGEST_ID} characters, none of them NUL")
+
+
+async def _check_override(connection: psycopg.AsyncConnection, definition: Definition, row: dict[str, Any]) -> None:
+    """The arm is one, and no other experiment of the layer has the user by hand already."""
+    if definition.arm(row["arm"]) is None:
+        raise ExperimentConflictError(name=definition.name, rule=f"it has no arm {row['arm']!r}")
+    found = await connection.execute(query("overridden_in_layer"), row | {"layer": definition.layer})
+    other = await found.fetchone()
+    if other is not None:
+        rule = f"the user's arm in {other[0]} was chosen, in the same layer {definition.layer}: take that back first"
+        raise ExperimentConflictError(name=definition.name, rule=rule)
 
 
 async def _check_models(connection: psycopg.AsyncConnection, definition: Definition) -> None:
@@ -250,14 +278,33 @@ async def _versions(connection: psycopg.AsyncConnection, name: str) -> list[Entr
     return found
 
 
-async def _entries(connection: psycopg.AsyncConnection, name: str | None = None) -> list[Entry]:
-    """Every version of one experiment, or of all."""
+async def _entries(connection: psycopg.AsyncConnection, name: str) -> list[Entry]:
+    """Every version of one experiment, the newest first."""
+    return [entry_of(row) for row in await _rows(connection, name)]
+
+
+async def _rows(connection: psycopg.AsyncConnection, name: str | None = None) -> list[dict[str, Any]]:
+    """The rows of one experiment's versions, or of all."""
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(query("experiments" if name is None else "experiment"), {"name": name})
-        return [entry_of(row) for row in await cursor.fetchall()]
+        return await cursor.fetchall()
 
 
 def entry_of(row: dict[str, Any]) -> Entry:
-    """A row of the view experiments_now as an entry."""
+    """A row of the view experiments_now as an entry. Raises ExperimentConflictError where it cannot be read."""
     names = ("state", "slots", "horizon_days", "power", "reason", "at", "started_at", "stopped_at")
-    return Entry(msgspec.convert(row["definition"], Definition), **{name: row[name] for name in names})
+    try:
+        definition = msgspec.convert(row["definition"], Definition)
+    except msgspec.ValidationError as error:
+        rule = f"version {row['version']} was defined by another version of the service: {error}"
+        raise ExperimentConflictError(name=row["name"], rule=rule) from error
+    return Entry(definition, **{name: row[name] for name in names})
+
+
+def _is_readable(row: dict[str, Any]) -> bool:
+    """Whether this code knows such definitions; workers count those that run and that they cannot read."""
+    try:
+        entry_of(row)
+    except ExperimentConflictError:
+        return False
+    return True
