@@ -173,6 +173,7 @@ BAD: dict[str, dict[str, Any]] = {
     "policy": {"a text": "varied", "a list": [], "null": None, "of an unknown knob": {"colour": 1}},
     "unit": {"unknown": "planet", "null": None, "a number": 1},
     "effect": {"zero": 0, "negative": -0.1, "too large": 11, "text": "0.1", "null": None, "true": True},
+    "blocks": {"a number": 60, "a list": [60], "of nothing": {}},
     "guardrails": {"unknown": ["smiles"], "a text": "fill_rate", "null": None},
     "value": {"negative": -0.5, "too large": 1e6 + 1, "text": "3", "true": True, "a list": [3]},
 }  # fmt: skip
@@ -268,6 +269,7 @@ FIELDS = [
     ("create_experiment", "body", "primary_metric", "unit"),
     ("create_experiment", "body", "smallest_effect", "effect"),
     ("create_experiment", "body", "guardrails", "guardrails"),
+    ("create_experiment", "body", "blocks", "blocks"),
     *(
         (name, "path", "name", "name")
         for name in ("experiment", "start_experiment", "ramp_experiment", "stop_experiment", "archive_experiment")

@@ -570,6 +570,49 @@ SELECT p.user_id, p.team, count(*) AS offered,
               AND e.at >= p.served_at AND e.at < %(until)s)) AS likes
 FROM picked AS p GROUP BY p.user_id, p.team;
 
+-- What happened in blocks of time of `seconds` each, numbered since 1970, their first `washout` seconds left out. Orders
+-- count in the block that they were placed in: what they cost, what came of them, and which were never shown until now;
+-- `strays` are those of another arm than the block's.
+-- name: switchback_blocks
+WITH lists AS (
+    SELECT floor(extract(epoch FROM l.served_at) / %(seconds)s)::bigint AS block, count(*) AS lists,
+           sum(l.requested) AS asked, sum(cardinality(l.artwork_keys)) AS returned,
+           count(*) FILTER (WHERE l.reason = 'exhausted') AS stockouts
+    FROM vernissage.served_lists AS l
+    WHERE l.served_at >= %(start)s AND l.served_at < %(finish)s
+      AND mod(extract(epoch FROM l.served_at), %(seconds)s) >= %(washout)s
+    GROUP BY 1
+), shows AS (
+    SELECT floor(extract(epoch FROM e.at) / %(seconds)s)::bigint AS block, count(*) AS displays
+    FROM vernissage.events AS e
+    WHERE e.kind = 'displayed' AND e.at >= %(start)s AND e.at < %(finish)s
+      AND mod(extract(epoch FROM e.at), %(seconds)s) >= %(washout)s
+    GROUP BY 1
+), ordered AS (
+    SELECT floor(extract(epoch FROM o.ordered_at) / %(seconds)s)::bigint AS block, o.cost, o.experiment,
+           (SELECT v.detail ->> 'artwork_id' FROM vernissage.order_versions AS v
+            WHERE v.order_id = o.order_id AND v.state = 'delivered' LIMIT 1) AS artwork_id,
+           EXISTS (SELECT FROM vernissage.order_versions AS v
+                   WHERE v.order_id = o.order_id AND v.detail ? 'refunded') AS refunded
+    FROM vernissage.orders AS o
+    WHERE o.ordered_at >= %(start)s AND o.ordered_at < %(finish)s
+      AND mod(extract(epoch FROM o.ordered_at), %(seconds)s) >= %(washout)s
+), shown AS (
+    SELECT DISTINCT k.artwork_id
+    FROM ordered AS o JOIN vernissage.artwork_keys AS k ON k.artwork_id = o.artwork_id
+    JOIN vernissage.seen AS s ON s.artwork_key = k.artwork_key AND s.loaded_by IS NULL
+)
+SELECT b.block, coalesce(max(l.lists), 0) AS lists, coalesce(max(l.asked), 0) AS asked,
+       coalesce(max(l.returned), 0) AS returned, coalesce(max(l.stockouts), 0) AS stockouts,
+       coalesce(max(d.displays), 0) AS displays, count(o.block) AS orders,
+       coalesce(sum(o.cost) FILTER (WHERE NOT o.refunded), 0) AS dollars, count(o.artwork_id) AS delivered,
+       count(o.artwork_id) FILTER (WHERE s.artwork_id IS NULL) AS unshown,
+       count(o.block) FILTER (WHERE o.experiment IS NULL OR NOT o.experiment @> b.experiment) AS strays
+FROM unnest(%(blocks)s::bigint[], %(experiments)s::jsonb[]) AS b (block, experiment)
+LEFT JOIN lists AS l USING (block) LEFT JOIN shows AS d USING (block) LEFT JOIN ordered AS o USING (block)
+LEFT JOIN shown AS s ON s.artwork_id = o.artwork_id
+GROUP BY b.block ORDER BY b.block;
+
 -- Learning --------------------------------------------------------------------------------------------------------
 -- Read with COPY. Times are microseconds since 1970 in UTC; the host's clockless stamps mean UTC.
 
@@ -1034,9 +1077,9 @@ DELETE FROM vernissage.planning_epochs WHERE epoch = %(epoch)s;
 -- name: place_order
 WITH placed AS (
     INSERT INTO vernissage.orders (order_id, epoch, place, dispatcher, user_ids, near, dna, styles, prompt, benefit,
-                                   reach, priority, cost, deadline)
+                                   reach, priority, cost, deadline, experiment)
     VALUES (%(order_id)s, %(epoch)s, %(place)s, %(dispatcher)s, %(user_ids)s, %(near)s, %(dna)s, %(styles)s,
-            %(prompt)s, %(benefit)s, %(reach)s, %(priority)s, %(cost)s, %(deadline)s)
+            %(prompt)s, %(benefit)s, %(reach)s, %(priority)s, %(cost)s, %(deadline)s, %(experiment)s)
     RETURNING order_id
 )
 INSERT INTO vernissage.order_versions (order_id, version, state) SELECT order_id, 1, 'planned' FROM placed;

@@ -24,6 +24,7 @@ from serving.api.generation_shapes import (
     OrderQuery,
     OrdersAnswer,
     OrdersQuery,
+    PlannedBlock,
 )
 from serving.api.needs import PLANNER
 from serving.api.operations import Call, Operation
@@ -153,6 +154,7 @@ def _answer(found: Order) -> OrderAnswer:
         cost=wish.cost,
         artwork_id=found.artwork_id,
         reason=found.detail.get("reason"),
+        experiment=None if found.experiment is None else PlannedBlock(**found.experiment),
     )
 
 

@@ -82,6 +82,8 @@ def settings_of(assigned: tuple[Assigned, ...]) -> dict[str, Any]:
 def _assigned(experiment: Running, user_id: str, *, held: bool) -> Assigned | None:
     """The user's arm in one experiment, or None."""
     definition = experiment.definition
+    if definition.unit != "user":
+        return None
     chosen = definition.arm(experiment.overrides.get(user_id, ""))
     if chosen is not None:
         return Assigned(definition, chosen, overridden=True)

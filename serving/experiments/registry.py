@@ -96,8 +96,8 @@ class Registry:
             _check_beside(definition, running)
             await _check_models(connection, definition)
             using = _slots(definition, definition.slots.count if slots is None else slots)
-            found = _seen_by_then(definition, await self._traffic(connection, definition), self._settings)
-            begun = replace(newest, slots=using, horizon_days=found.days, power=found.power)
+            days, power = await self._horizon(connection, definition)
+            begun = replace(newest, slots=using, horizon_days=days, power=power)
             return await _note(connection, begun, "running", "start", actor)
 
     async def ramp(self, name: str, actor: str, slots: int) -> Entry:
@@ -149,6 +149,13 @@ class Registry:
             await connection.execute(query("lock_experiments"))
             yield connection
 
+    async def _horizon(self, connection: psycopg.AsyncConnection, definition: Definition) -> tuple[int, float | None]:
+        """After how many days it is judged, and with which power; of blocks of time nothing foretells the power."""
+        if definition.blocks is not None:
+            return definition.blocks.days, None
+        found = _seen_by_then(definition, await self._traffic(connection, definition), self._settings)
+        return found.days, found.power
+
     async def _traffic(self, connection: psycopg.AsyncConnection, definition: Definition) -> Traffic:
         """The users of the last days."""
         ratio, days = METRICS[definition.primary_metric], self._settings.experiment_traffic_days
@@ -187,6 +194,8 @@ def _check_user_id(user_id: str) -> None:
 
 async def _check_override(connection: psycopg.AsyncConnection, definition: Definition, row: dict[str, Any]) -> None:
     """The arm is one, and no other experiment of the layer has the user by hand already."""
+    if definition.unit != "user":
+        raise ExperimentConflictError(name=definition.name, rule="its arms are of blocks of time, not of users")
     if definition.arm(row["arm"]) is None:
         raise ExperimentConflictError(name=definition.name, rule=f"it has no arm {row['arm']!r}")
     found = await connection.execute(query("overridden_in_layer"), row | {"layer": definition.layer})
@@ -218,6 +227,8 @@ def _slots(definition: Definition, slots: int) -> int:
     """As many slots as asked for, when it owns them."""
     if not 1 <= slots <= definition.slots.count:
         raise BadExperimentError(field="slots", rule=f"it owns {definition.slots.count}, not {slots}")
+    if definition.blocks is not None and slots != definition.slots.count:
+        raise BadExperimentError(field="slots", rule="blocks of time are for all users: it has no ramp")
     return slots
 
 

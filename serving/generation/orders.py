@@ -19,6 +19,7 @@ from features.arrays import Floats
 from features.database import query, transaction
 from features.identifiers import new_id
 from features.settings import Settings
+from serving.experiments.switchback import Block
 from serving.generation.budget import Budget
 from serving.generation.leadership import Lead, still_leads
 
@@ -77,6 +78,7 @@ class Order:
     state: State
     state_at: datetime
     detail: dict[str, Any]  # what the newest version says: the artwork's id, or the reason of a failure
+    experiment: dict[str, Any] | None = None  # the block and arm that planned it, where a switchback ran
 
     @property
     def artwork_id(self) -> str | None:
@@ -111,11 +113,21 @@ class Ledger:
         self._budget = budget
         self._grace = settings.order_grace_seconds
 
-    async def place(self, epoch: int, wishes: Sequence[Wish], dispatcher: str, *, lead: Lead | None = None) -> Placed:
+    async def place(
+        self,
+        epoch: int,
+        wishes: Sequence[Wish],
+        dispatcher: str,
+        *,
+        lead: Lead | None = None,
+        block: Block | None = None,
+    ) -> Placed:
         """Order the wishes, best first, as far as the budget goes: all in one transaction, once for an epoch.
 
         With ``lead`` it is done only while that lease holds. Where nothing could be placed the epoch stays free.
+        ``block``: whose arm planned them.
         """
+        planned = {"dispatcher": dispatcher, "experiment": None if block is None else Jsonb(block.log)}
         async with transaction(self._pool) as connection:
             if lead is not None and not await still_leads(connection, lead):
                 return Placed((), first=False)
@@ -126,7 +138,7 @@ class Ledger:
             for place, wish in enumerate(wishes):
                 if not await self._budget.spend(connection, wish.cost):
                     break
-                order_ids.append(await _insert(connection, epoch, place, wish, dispatcher))
+                order_ids.append(await _insert(connection, wish, planned | {"epoch": epoch, "place": place}))
             ending = query("close_epoch" if order_ids else "free_epoch")
             await connection.execute(ending, {"epoch": epoch, "placed": len(order_ids)})
         return Placed(tuple(order_ids), first=True)
@@ -222,14 +234,11 @@ class Ledger:
             return await cursor.fetchall()
 
 
-async def _insert(connection: psycopg.AsyncConnection, epoch: int, place: int, wish: Wish, dispatcher: str) -> UUID:
-    """The order of one wish, in its first version."""
+async def _insert(connection: psycopg.AsyncConnection, wish: Wish, planned: dict[str, Any]) -> UUID:
+    """The order of one wish, in its first version; ``planned``: epoch, place, dispatcher and experiment."""
     order_id = new_id()
-    row = {
+    row = planned | {
         "order_id": order_id,
-        "epoch": epoch,
-        "place": place,
-        "dispatcher": dispatcher,
         "user_ids": list(wish.user_ids),
         "near": wish.near,
         "dna": wish.dna.tolist(),
@@ -269,6 +278,7 @@ def _order(row: dict[str, Any]) -> Order:
         state=State(row["state"]),
         state_at=row["state_at"],
         detail=row["detail"],
+        experiment=row["experiment"],
     )
 
 

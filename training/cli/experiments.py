@@ -91,15 +91,23 @@ def report(
     """Say what an experiment has shown: sample ratio, primary metric, guardrails, matched coverage, verdict."""
     with training_packages():
         from training.cli.experiment_tables import report_tables
-        from training.experiments.reading import read_exposed
+        from training.cli.switchback_tables import switchback_table
+        from training.experiments.reading import read_entry, read_exposed
         from training.experiments.report import make_report
+        from training.experiments.switchback import read_switched, report_switchback
 
     with database() as (_, connection), status("reading"):
-        made = make_report(read_exposed(connection, name, version))
+        entry = read_entry(connection, name, version)
+        if entry.definition.unit == "block":
+            switched = report_switchback(read_switched(connection, entry))
+            tables, verdict = [switchback_table(switched)], switched.verdict
+        else:
+            made = make_report(read_exposed(connection, name, version))
+            tables, verdict = report_tables(made), made.verdict
     console = Console()
-    for table in report_tables(made):
+    for table in tables:
         console.print(table)
-    typer.echo(made.verdict)
+    typer.echo(verdict)
 
 
 def _deliver_models(name: str) -> None:

@@ -60,7 +60,7 @@ class Exposed:
 
 def read_exposed(connection: psycopg.Connection, name: str, version: int | None = None) -> Exposed:
     """One version's users; the newest that ran, where none is named. Raises UnknownExperimentError."""
-    entry = _entry_of(connection, name, version)
+    entry = read_entry(connection, name, version)
     until = _until(entry)
     asked = {"name": name, "marked": Jsonb({name: {"version": entry.definition.version}}), "until": until}
     rows = _rows(connection, "experiment_units", asked)
@@ -89,8 +89,8 @@ def read_exposed(connection: psycopg.Connection, name: str, version: int | None 
     )
 
 
-def _entry_of(connection: psycopg.Connection, name: str, version: int | None) -> Entry:
-    """How a version stands."""
+def read_entry(connection: psycopg.Connection, name: str, version: int | None = None) -> Entry:
+    """How a version stands; the newest that ran, where none is named. Raises UnknownExperimentError."""
     entries = [entry_of(row) for row in _rows(connection, "experiment", {"name": name})]
     wanted = [entry for entry in entries if version in {None, entry.definition.version}]
     ran = [entry for entry in wanted if entry.started_at is not None]
