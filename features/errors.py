@@ -130,3 +130,7 @@ class ExperimentConflictError(VernissageError):
 
 class UnknownExperimentError(VernissageError):
     """There is no experiment called {name!r}."""
+
+
+class BadFlagError(VernissageError):
+    """The flag {name} is refused: {rule}."""

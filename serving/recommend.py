@@ -78,7 +78,7 @@ class Recommender:
     async def next(self, ask: Ask) -> Answer:
         """Unseen artworks, leased to the session. Raises DatabaseUnavailableError."""
         async with self._leases.locked(ask.user_id, ask.session_id, ask.supersedes) as (connection, state):
-            view = self._live.view
+            view = self._live.view_for(ask.user_id)
             trial = make_trial(self._live.experiments.assign(ask.user_id), view, self._settings)
             candidates = choose_candidates(view.catalogue, state, ask)
             drawn = await self._draw(trial, state, ask, candidates)

@@ -73,6 +73,16 @@ TRIALS = Counter(
     ["outcome"],
 )
 EXPERIMENTS_RUNNING = Gauge("vernissage_experiments_running", "Experiments that run.", multiprocess_mode="livemax")
+CANARY = Counter(
+    "vernissage_canary_lists_total",
+    "Lists of users whom the canary's model ranks for (no_model: it is not loaded, the live one did).",
+    ["outcome"],
+)
+EXPOSURES = Counter(
+    "vernissage_client_exposures_total",
+    "Exposures that clients reported, by outcome (new, known, stale: not the user's arm here and now).",
+    ["outcome"],
+)
 EXPERIMENTS_UNREADABLE = Gauge(
     "vernissage_experiments_unreadable",
     "Experiments that run elsewhere and that this worker's version cannot read.",

@@ -52,6 +52,7 @@ class Case:
 EVENT = {"event_id": "e-1", "user_id": "ada", "artwork_id": "a-1", "kind": "dwell", "session_id": "tab", "value": 3.5}
 CLAIM = {"user_id": "ada", "session_id": "tab", "lease_id": UUID, "artwork_id": "a-1", "claim_id": "c-1"}
 
+EXPOSURE = {"experiment": "more-variety", "version": 1, "arm": "varied"}
 EXPERIMENT = {
     "name": "more-variety", "version": 1, "hypothesis": "It keeps people longer", "owner": "ada", "unit": "user",
     "layer": "lists", "slots": {"first": 0, "count": 100}, "design": "split", "primary_metric": "likes_per_display",
@@ -87,6 +88,8 @@ ROUTES = {
     "pool": Route("GET", "/v1/pool"),
     "plans": Route("POST", "/v1/generation/plans", {}, {"dry_run": True, "most": 3}),
     "assignments": Route("GET", "/v1/users/ada/assignments"),
+    "flags": Route("GET", "/v1/users/ada/flags"),
+    "exposures": Route("POST", "/v1/users/ada/exposures", {}, {"session_id": "tab", "exposures": [EXPOSURE]}),
     "experiments": Route("GET", "/v1/experiments"),
     "create_experiment": Route("POST", "/v1/experiments", {}, EXPERIMENT),
     "experiment": Route("GET", "/v1/experiments/unheard-of"),
@@ -173,6 +176,7 @@ BAD: dict[str, dict[str, Any]] = {
     "policy": {"a text": "varied", "a list": [], "null": None, "of an unknown knob": {"colour": 1}},
     "unit": {"unknown": "planet", "null": None, "a number": 1},
     "effect": {"zero": 0, "negative": -0.1, "too large": 11, "text": "0.1", "null": None, "true": True},
+    "exposures": {"empty": [], "too many": [EXPOSURE] * 101, "a text": "varied", "of numbers": [1], "null": None},
     "blocks": {"a number": 60, "a list": [60], "of nothing": {}},
     "guardrails": {"unknown": ["smiles"], "a text": "fill_rate", "null": None},
     "value": {"negative": -0.5, "too large": 1e6 + 1, "text": "3", "true": True, "a list": [3]},
@@ -254,6 +258,13 @@ FIELDS = [
     ("plans", "body", "most", "most"),
     ("plans", "body", "dollars", "dollars"),
     ("assignments", "path", "user_id", "id"),
+    ("flags", "path", "user_id", "id"),
+    ("exposures", "path", "user_id", "id"),
+    ("exposures", "body", "session_id", "label"),
+    ("exposures", "body", "exposures", "exposures"),
+    ("exposures", "body.exposures", "experiment", "name"),
+    ("exposures", "body.exposures", "version", "version"),
+    ("exposures", "body.exposures", "arm", "name"),
     ("create_experiment", "body", "name", "name"),
     ("create_experiment", "body", "version", "version"),
     ("create_experiment", "body", "hypothesis", "text"),
@@ -306,6 +317,8 @@ REQUIRED = [
         for name in ("name", "hypothesis", "owner", "layer", "slots", "arms", "primary_metric", "smallest_effect")
     ),
     ("create_experiment", "body.arms", "name"),
+    ("exposures", "body", "exposures"),
+    *(("exposures", "body.exposures", name) for name in EXPOSURE),
     ("ramp_experiment", "body", "slots"),
     ("stop_experiment", "body", "reason"),
     ("set_override", "body", "arm"),

@@ -346,7 +346,8 @@ WITH gone AS (SELECT unnest(%(user_ids)s::text[]) AS user_id),
      taken AS (DELETE FROM vernissage.absorbed AS t USING gone WHERE t.user_id = gone.user_id),
      again AS (DELETE FROM vernissage.replays AS t USING gone WHERE t.user_id = gone.user_id),
      waits AS (DELETE FROM vernissage.list_jobs AS t USING gone WHERE t.user_id = gone.user_id),
-     arms AS (DELETE FROM vernissage.experiment_overrides AS t USING gone WHERE t.user_id = gone.user_id)
+     arms AS (DELETE FROM vernissage.experiment_overrides AS t USING gone WHERE t.user_id = gone.user_id),
+     tried AS (DELETE FROM vernissage.client_exposures AS t USING gone WHERE t.user_id = gone.user_id)
 DELETE FROM vernissage.hosted_users AS t USING gone WHERE t.user_id = gone.user_id;
 
 -- History, favourites, replays -----------------------------------------------------------------------------------
@@ -471,6 +472,19 @@ ORDER BY o.name LIMIT 1;
 -- name: unset_override
 DELETE FROM vernissage.experiment_overrides WHERE name = %(name)s AND user_id = %(user_id)s;
 
+-- name: flags
+SELECT f.name, f.definition FROM vernissage.flags AS f ORDER BY f.name;
+
+-- name: set_flag
+INSERT INTO vernissage.flags (name, definition) VALUES (%(name)s, %(definition)s)
+ON CONFLICT (name) DO UPDATE SET definition = excluded.definition, changed_at = now();
+
+-- The first exposure of a user to a version counts.
+-- name: note_exposure
+INSERT INTO vernissage.client_exposures (user_id, name, version, arm, overridden, session_id)
+VALUES (%(user_id)s, %(name)s, %(version)s, %(arm)s, %(overridden)s, %(session_id)s)
+ON CONFLICT DO NOTHING;
+
 -- name: model_is_delivered
 SELECT EXISTS (SELECT FROM vernissage.live_models WHERE alias = %(alias)s);
 
@@ -512,6 +526,13 @@ SELECT l.user_id, min(l.served_at) AS first,
 FROM vernissage.served_lists AS l
 WHERE l.experiments @> %(marked)s AND l.served_at < %(until)s
 GROUP BY l.user_id ORDER BY first, l.user_id;
+
+-- The same of a version that compares client values alone: who acted on one, as the clients say.
+-- name: experiment_client_units
+SELECT c.user_id, c.at AS first, c.arm, c.overridden
+FROM vernissage.client_exposures AS c
+WHERE c.name = %(name)s AND c.version = (%(marked)s::jsonb -> %(name)s ->> 'version')::integer AND c.at < %(until)s
+ORDER BY c.at, c.user_id;
 
 -- What users did from their first exposure on, for `days` at most.
 -- name: experiment_after

@@ -8,6 +8,15 @@ from typing import Any
 import msgspec
 
 from features.errors import BadExperimentError, ExperimentConflictError, UnknownExperimentError
+from serving import telemetry
+from serving.api.experiment_shapes import (
+    ExposuresAnswer,
+    ExposuresBody,
+    FlagsAnswer,
+    OverrideAnswer,
+    OverrideBody,
+    OverridePath,
+)
 from serving.api.operations import FRONTEND, Call, Operation
 from serving.api.problems import Problem
 from serving.api.schemas import (
@@ -16,16 +25,15 @@ from serving.api.schemas import (
     Experiment,
     ExperimentPath,
     ExperimentsAnswer,
-    OverrideAnswer,
-    OverrideBody,
-    OverridePath,
     RampBody,
     StartBody,
     StopBody,
     UserPath,
 )
-from serving.experiments.assignment import held_out, settings_of
-from serving.experiments.definitions import Definition, Policy, check
+from serving.experiments.assignment import Plan, held_out, settings_of
+from serving.experiments.definitions import CLIENT, Definition, Policy, check
+from serving.experiments.exposures import note_exposures
+from serving.experiments.flags import Value
 from serving.experiments.registry import Entry
 
 SCOPE = "experiments"
@@ -95,11 +103,40 @@ async def assignments(call: Call) -> AssignmentsAnswer:
                 version=each.definition.version,
                 arm=None if each.interleaved else each.arm.name,
                 overridden=each.overridden,
+                client_values=sorted(each.definition.knobs & CLIENT),
             )
             for each in found
         ],
         settings=Policy(**settings_of(found)),
+        flags=_flags(plan, user_id),
     )
+
+
+async def flags(call: Call) -> FlagsAnswer:
+    """Every flag's value for one user."""
+    user_id = call.path["user_id"]
+    return FlagsAnswer(user_id=user_id, flags=_flags(call.worker.parts.live.experiments, user_id))
+
+
+async def exposures(call: Call) -> ExposuresAnswer:
+    """Note which arms' client values were acted on; only arms that are the user's count."""
+    user_id, sent = call.path["user_id"], call.body
+    assigned = {
+        (each.definition.name, each.definition.version, each.arm.name): each
+        for each in call.worker.parts.live.experiments.assign(user_id)
+    }
+    named = {(each.experiment, each.version, each.arm) for each in sent.exposures}
+    found = [assigned[each] for each in sorted(named & assigned.keys())]
+    new = await note_exposures(call.worker.pool, user_id, sent.session_id, found)
+    counted = {"new": new, "known": len(found) - new, "stale": len(named) - len(found)}
+    for outcome, count in counted.items():
+        telemetry.EXPOSURES.labels(outcome).inc(count)
+    return ExposuresAnswer(**counted)
+
+
+def _flags(plan: Plan, user_id: str) -> dict[str, Value]:
+    """By name."""
+    return {flag.name: flag.value(user_id) for flag in plan.flags}
 
 
 async def _override(call: Call, arm: str | None) -> OverrideAnswer:
@@ -181,5 +218,13 @@ OPERATIONS = (
     Operation(
         "assignments", "GET", "/v1/users/{user_id}/assignments", "What is tried on a user, and what it sets",
         assignments, AssignmentsAnswer, FRONTEND, path_type=UserPath,
+    ),
+    Operation(
+        "flags", "GET", "/v1/users/{user_id}/flags", "Every feature flag's value for a user", flags, FlagsAnswer,
+        FRONTEND, path_type=UserPath,
+    ),
+    Operation(
+        "exposures", "POST", "/v1/users/{user_id}/exposures", "Which arms' client values were acted on", exposures,
+        ExposuresAnswer, FRONTEND, path_type=UserPath, body_types=(ExposuresBody,),
     ),
 )  # fmt: skip

@@ -100,6 +100,9 @@ class Definition(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 SERVED = frozenset({"model", "variety", "exploration"})  # knobs that change which artworks a list holds
 
 
+CLIENT = frozenset({"flush_delay_s", "batch", "retry"})  # knobs that a client acts on, and reports
+
+
 def set_knobs(policy: Policy) -> dict[str, Any]:
     """What a policy sets."""
     given = {name: getattr(policy, name) for name in policy.__struct_fields__}
@@ -177,8 +180,8 @@ def _check_switchback(definition: Definition, blocks: Blocks) -> None:
         raise BadExperimentError(field="slots", rule=f"blocks of time are for all users: 0 to {SLOTS - 1}")
     if blocks.washout_minutes * 2 > blocks.minutes:
         raise BadExperimentError(field="blocks", rule="the washout leaves less than half of a block")
-    if set(definition.guardrails) - {"fill_rate", "stockout_rate"}:
-        raise BadExperimentError(field="guardrails", rule="blocks of time have fill_rate and stockout_rate")
+    if {"displays_per_user", "skips_per_display"} & set(definition.guardrails):
+        raise BadExperimentError(field="guardrails", rule="those of users cannot guard blocks of time")
 
 
 def _check_interleaved(definition: Definition) -> None:

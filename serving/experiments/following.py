@@ -15,11 +15,12 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from features.database import query, transaction
-from features.errors import BadBundleError
+from features.errors import BadBundleError, BadFlagError
 from features.settings import Settings
 from serving import telemetry
 from serving.experiments.assignment import Plan, Running
 from serving.experiments.definitions import Definition
+from serving.experiments.flags import CANARY, Flag, flag_of
 from serving.experiments.registry import NO_MODEL, model_alias
 from serving.model import Model, load_model
 
@@ -30,7 +31,7 @@ class Follower:
     def __init__(self, pool: AsyncConnectionPool, settings: Settings) -> None:
         self._pool = pool
         self._holdout = settings.experiment_holdout
-        self._rows: list[dict[str, Any]] | None = None
+        self._rows: tuple[list[dict[str, Any]], list[dict[str, Any]]] | None = None  # experiments and flags
         self._refused: dict[str, str] = {}  # digest by version
         self.plan = Plan(holdout=self._holdout)
         self.models: Mapping[str, Model] = {}
@@ -40,10 +41,13 @@ class Follower:
         async with transaction(self._pool) as connection, connection.cursor(row_factory=dict_row) as cursor:
             await cursor.execute(query("running_experiments"))
             rows = await cursor.fetchall()
-        if rows != self._rows:
+            await cursor.execute(query("flags"))
+            flags = await cursor.fetchall()
+        if (rows, flags) != self._rows:
             running = tuple(each for row in rows if (each := _running(row)) is not None)
-            self.plan = Plan(running, self._holdout)
-            self._rows = rows
+            known = tuple(flag for row in flags if (flag := _flag(row)) is not None)
+            self.plan = Plan(running, self._holdout, known)
+            self._rows = rows, flags
             telemetry.EXPERIMENTS_RUNNING.set(len(running))
             telemetry.EXPERIMENTS_UNREADABLE.set(len(rows) - len(running))
         return await self._follow_models()
@@ -51,6 +55,7 @@ class Follower:
     async def _follow_models(self) -> bool:
         """Load what arms name, let go what they name no more."""
         wanted = {version for each in self.plan.running for version in models_of(each.definition)}
+        wanted |= {str(flag.on) for flag in self.plan.flags if flag.name == CANARY and flag.share > 0}
         if wanted == set(self.models):
             return False
         found = {version: self.models.get(version) or await self._load(version) for version in wanted}
@@ -91,3 +96,12 @@ def _running(row: dict[str, Any]) -> Running | None:
         )
         return None
     return Running(definition, row["slots"], row["overrides"] or {})
+
+
+def _flag(row: dict[str, Any]) -> Flag | None:
+    """A row as a flag; None, and logged, where this version of the code cannot read it."""
+    try:
+        return flag_of(row)
+    except BadFlagError as error:
+        telemetry.get_logger().error("flag is unreadable here, left out", flag=row["name"], reason=str(error))
+        return None

@@ -22,11 +22,11 @@ from features.errors import BadExperimentError, ExperimentConflictError, Unknown
 from features.settings import Settings
 from serving.experiments.definitions import SERVED, Definition
 from serving.experiments.metrics import METRICS
+from serving.experiments.overrides import check_override, check_user_id
 from serving.experiments.power import LEAST, WANTED, Horizon, Traffic, horizon, traffic_of
 
 State = Literal["draft", "running", "stopped", "archived"]
 NO_MODEL = "none"
-LONGEST_ID = 255  # characters of a user's id
 
 
 @dataclass(frozen=True)
@@ -131,12 +131,12 @@ class Registry:
         While it holds, the user is in no other experiment of the layer. Raises BadExperimentError and
         ExperimentConflictError.
         """
-        _check_user_id(user_id)
+        check_user_id(user_id)
         async with self._changing() as connection:
             newest = (await _versions(connection, name))[0]
             row = {"name": name, "user_id": user_id, "arm": arm}
             if arm is not None:
-                await _check_override(connection, newest.definition, row)
+                await check_override(connection, newest.definition, row)
             await connection.execute(query("unset_override" if arm is None else "set_override"), row)
             await _audit(
                 connection, actor, "override", name, {"arm": arm}
@@ -180,29 +180,6 @@ def _check_beside(definition: Definition, running: list[Entry]) -> None:
         elif definition.slots.first < other.slots.end and other.slots.first < definition.slots.end:
             rule = f"slots {other.slots.first} to {other.slots.end - 1} of the layer {other.layer} are {other.name}'s"
             raise ExperimentConflictError(name=definition.name, rule=rule)
-
-
-def _check_user_id(user_id: str) -> None:
-    """An id that a list can be for."""
-    try:
-        octets = user_id.encode()
-    except UnicodeEncodeError as error:
-        raise BadExperimentError(field="user_id", rule="it is not UTF-8") from error
-    if not 1 <= len(user_id) <= LONGEST_ID or b"\0" in octets:
-        raise BadExperimentError(field="user_id", rule=f"an id has 1 to {LONGEST_ID} characters, none of them NUL")
-
-
-async def _check_override(connection: psycopg.AsyncConnection, definition: Definition, row: dict[str, Any]) -> None:
-    """The arm is one, and no other experiment of the layer has the user by hand already."""
-    if definition.unit != "user":
-        raise ExperimentConflictError(name=definition.name, rule="its arms are of blocks of time, not of users")
-    if definition.arm(row["arm"]) is None:
-        raise ExperimentConflictError(name=definition.name, rule=f"it has no arm {row['arm']!r}")
-    found = await connection.execute(query("overridden_in_layer"), row | {"layer": definition.layer})
-    other = await found.fetchone()
-    if other is not None:
-        rule = f"the user's arm in {other[0]} was chosen, in the same layer {definition.layer}: take that back first"
-        raise ExperimentConflictError(name=definition.name, rule=rule)
 
 
 async def _check_models(connection: psycopg.AsyncConnection, definition: Definition) -> None:

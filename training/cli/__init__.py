@@ -9,7 +9,19 @@ from rich.console import Console
 from rich.markup import escape
 
 from features.errors import VernissageError
-from training.cli import data, database, experiments, generation, judging, models, service, simulation, train, world
+from training.cli import (
+    data,
+    database,
+    experiments,
+    flags,
+    generation,
+    judging,
+    models,
+    service,
+    simulation,
+    train,
+    world,
+)
 
 app = typer.Typer(
     name="vernissage",
@@ -36,6 +48,7 @@ app.command()(models.rollback)
 app.command("models")(models.models)
 app.command()(models.watch)
 app.add_typer(experiments.group)
+app.add_typer(flags.group)
 
 
 def main() -> None:

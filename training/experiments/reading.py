@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 from features.database import query
 from features.errors import UnknownExperimentError
 from features.host import introspect
+from serving.experiments.definitions import CLIENT
 from serving.experiments.metrics import Ratio
 from serving.experiments.registry import Entry, entry_of
 from training.experiments.estimates import Values
@@ -63,7 +64,8 @@ def read_exposed(connection: psycopg.Connection, name: str, version: int | None 
     entry = read_entry(connection, name, version)
     until = _until(entry)
     asked = {"name": name, "marked": Jsonb({name: {"version": entry.definition.version}}), "until": until}
-    rows = _rows(connection, "experiment_units", asked)
+    by_client = entry.definition.knobs <= CLIENT  # nothing that is served differs: the clients say who was exposed
+    rows = _rows(connection, "experiment_client_units" if by_client else "experiment_units", asked)
     places = {arm.name: place for place, arm in enumerate(entry.definition.arms)}
     counted = [row for row in rows if not row["overridden"]]
     users = {"user_ids": [row["user_id"] for row in counted], "firsts": [row["first"] for row in counted]}
