@@ -35,6 +35,7 @@ SLOTS = Counter("vernissage_slots_total", "Slots asked for and returned.", ["wha
 RUNGS = Counter("vernissage_rung_slots_total", "Slots served from each rung of the ladder.", ["rung"])
 SKIPPED = Counter("vernissage_rung_skipped_total", "Times a source of ranking could not answer.", ["source", "reason"])
 STALE = Counter("vernissage_stale_candidates_total", "Candidates dropped as no longer active at serve time.")
+BUSY = Counter("vernissage_busy_total", "Requests refused as one too many of their kind.", ["kind"])
 EVENTS = Counter("vernissage_events_total", "Events received, by kind and outcome.", ["kind", "outcome"])
 CLAIMS = Counter("vernissage_claims_total", "Claims, by outcome (granted, repeated, lost).", ["outcome"])
 LATE = Counter(

@@ -177,7 +177,7 @@ BAD: dict[str, dict[str, Any]] = {
     "unit": {"unknown": "planet", "null": None, "a number": 1},
     "effect": {"zero": 0, "negative": -0.1, "too large": 11, "text": "0.1", "null": None, "true": True},
     "exposures": {"empty": [], "too many": [EXPOSURE] * 101, "a text": "varied", "of numbers": [1], "null": None},
-    "blocks": {"a number": 60, "a list": [60], "of nothing": {}},
+    "blocks": {"a number": 60, "a list": [60], "a text": "hourly"},
     "guardrails": {"unknown": ["smiles"], "a text": "fill_rate", "null": None},
     "value": {"negative": -0.5, "too large": 1e6 + 1, "text": "3", "true": True, "a list": [3]},
 }  # fmt: skip

@@ -1095,6 +1095,12 @@ UPDATE vernissage.planning_epochs SET placed = %(placed)s WHERE epoch = %(epoch)
 -- name: free_epoch
 DELETE FROM vernissage.planning_epochs WHERE epoch = %(epoch)s;
 
+-- Of these users, whom the host has, or who was here of late and whom it never had.
+-- name: users_still_here
+SELECT u.user_id FROM unnest(%(user_ids)s::text[]) AS u (user_id)
+WHERE EXISTS (SELECT FROM public.users AS p WHERE p.id::text = u.user_id)
+   OR EXISTS (SELECT FROM vernissage.sessions AS s WHERE s.user_id = u.user_id);
+
 -- name: place_order
 WITH placed AS (
     INSERT INTO vernissage.orders (order_id, epoch, place, dispatcher, user_ids, near, dna, styles, prompt, benefit,

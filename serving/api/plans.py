@@ -28,7 +28,9 @@ async def make_plan(call: Call) -> PlanAnswer:
 async def _order(call: Call, made: GenerationPlan) -> tuple[str, ...]:
     """Place the plan and give back what it reuses; nothing where this epoch was ordered already."""
     parts = call.worker.parts
-    placed = await parts.ledger.place(made.epoch, made.wishes, call.worker.settings.dispatcher, block=made.block)
+    placed = await parts.ledger.place(
+        made.epoch, made.wishes, call.worker.settings.dispatcher, block=made.block, planned=True
+    )
     if placed.first:
         await parts.planning.give_back(made)
     return tuple(str(order_id) for order_id in placed.order_ids)

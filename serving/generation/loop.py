@@ -118,7 +118,9 @@ async def make_plan(worker: Worker) -> GenerationPlan:
 async def place_plan(worker: Worker, plan: GenerationPlan, *, lead: Lead | None = None) -> Placed:
     """Order what the plan wishes for, and give back what it reuses; nothing where its epoch was planned before."""
     parts = worker.parts
-    placed = await parts.ledger.place(plan.epoch, plan.wishes, worker.settings.dispatcher, lead=lead, block=plan.block)
+    placed = await parts.ledger.place(
+        plan.epoch, plan.wishes, worker.settings.dispatcher, lead=lead, block=plan.block, planned=True
+    )
     if placed.first:
         await parts.planning.give_back(plan)
     return placed

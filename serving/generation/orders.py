@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -121,24 +121,27 @@ class Ledger:
         *,
         lead: Lead | None = None,
         block: Block | None = None,
+        planned: bool = False,
     ) -> Placed:
         """Order the wishes, best first, as far as the budget goes: all in one transaction, once for an epoch.
 
         With ``lead`` it is done only while that lease holds. Where nothing could be placed the epoch stays free.
-        ``block``: whose arm planned them.
+        ``block``: whose arm planned them. ``planned``: some time ago; users who were erased since are left out.
         """
-        planned = {"dispatcher": dispatcher, "experiment": None if block is None else Jsonb(block.log)}
+        told = {"dispatcher": dispatcher, "experiment": None if block is None else Jsonb(block.log)}
         async with transaction(self._pool) as connection:
             if lead is not None and not await still_leads(connection, lead):
                 return Placed((), first=False)
             asked = {"epoch": epoch, "wished": len(wishes)}
             if (await connection.execute(query("open_epoch"), asked)).rowcount == 0:
                 return Placed((), first=False)
+            if planned:
+                wishes = await _for_known(connection, wishes)
             order_ids = []
             for place, wish in enumerate(wishes):
                 if not await self._budget.spend(connection, wish.cost):
                     break
-                order_ids.append(await _insert(connection, wish, planned | {"epoch": epoch, "place": place}))
+                order_ids.append(await _insert(connection, wish, told | {"epoch": epoch, "place": place}))
             ending = query("close_epoch" if order_ids else "free_epoch")
             await connection.execute(ending, {"epoch": epoch, "placed": len(order_ids)})
         return Placed(tuple(order_ids), first=True)
@@ -232,6 +235,14 @@ class Ledger:
         async with transaction(self._pool) as connection, connection.cursor(row_factory=dict_row) as cursor:
             await cursor.execute(query(name), values)
             return await cursor.fetchall()
+
+
+async def _for_known(connection: psycopg.AsyncConnection, wishes: Sequence[Wish]) -> list[Wish]:
+    """The wishes for those users who are there still; a wish for nobody is none."""
+    asked = {"user_ids": sorted({user_id for wish in wishes for user_id in wish.user_ids})}
+    known = {row[0] for row in await (await connection.execute(query("users_still_here"), asked)).fetchall()}
+    left = (replace(wish, user_ids=tuple(each for each in wish.user_ids if each in known)) for wish in wishes)
+    return [wish for wish in left if wish.user_ids]
 
 
 async def _insert(connection: psycopg.AsyncConnection, wish: Wish, planned: dict[str, Any]) -> UUID:

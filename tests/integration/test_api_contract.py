@@ -26,7 +26,8 @@ ENTRIES = {
     for path, methods in DOCUMENT["paths"].items()
     for method, entry in methods.items()
 }
-NOT_ASKED_FOR = {"500", "503", "408"}  # errors of ours, and a client too slow: the tests of faults see to them
+#: Errors of ours, and a client too slow or one too many: the tests of faults and of limits see to them.
+NOT_ASKED_FOR = {"500", "503", "408", "429"}
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
