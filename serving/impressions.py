@@ -93,14 +93,14 @@ class Impressions:
     async def _write_all(self, events: Sequence[Event]) -> tuple[list[dict[str, Any]], list[str], list[str]]:
         """The statement's rows, the users named and those of them that the host holds; committed."""
         users = list(dict.fromkeys(event.user_id for event in events))
-        async with transaction(self._pool) as connection:
+        async with transaction(self._pool, users) as connection:
             rows, known_users = await self._write(connection, events, users)
         return rows, users, known_users
 
     async def _write(
         self, connection: psycopg.AsyncConnection, events: Sequence[Event], users: list[str]
     ) -> tuple[list[dict[str, Any]], list[str]]:
-        """Locks, keys, log and marks; locks in order of user id, so that no two batches deadlock."""
+        """Keys, log and marks."""
         columns = {
             "event_keys": [event.key for event in events],
             "user_ids": [event.user_id for event in events],
@@ -116,7 +116,6 @@ class Impressions:
             "grace_seconds": self._settings.lease_grace_seconds,
         }
         async with connection.cursor(row_factory=dict_row) as cursor:
-            await connection.execute(query("lock_users"), {"user_ids": users})
             await connection.execute(query("register_named_artworks"), {"artwork_ids": columns["artwork_ids"]})
             known = await connection.execute(query("known_users"), {"user_ids": users})
             await cursor.execute(self._record, columns)

@@ -384,7 +384,14 @@ def _missing_fields() -> Iterator[Case]:
 
 def _bad_bodies() -> Iterator[Case]:
     """Bodies that are no JSON object, that are too large, or of no shape or two."""
-    changes = ("create_experiment", "start_experiment", "ramp_experiment", "stop_experiment", "set_override")
+    changes = (
+        "create_experiment",
+        "start_experiment",
+        "ramp_experiment",
+        "stop_experiment",
+        "set_override",
+        "exposures",
+    )
     for name in ("impressions (list)", "claims (one)", "tokens", "heartbeat", "prefetch", "needs", "plans", *changes):
         route = ROUTES[name]
         for what, (content, code) in BODIES.items():

@@ -27,8 +27,8 @@ from serving.library import Library
 
 #: Tables that grow with what people do, or with the pool: no request may read one from end to end.
 GROWING = frozenset({
-    "seen", "events", "served_lists", "sessions", "user_art_impressions", "art_sessions", "artwork_keys", "absorbed",
-    "hosted_users", "replays", "art_favorites", "users",
+    "seen", "seen_bits", "events", "served_lists", "sessions", "user_art_impressions", "art_sessions", "artwork_keys",
+    "absorbed", "hosted_users", "replays", "art_favorites", "users",
 })  # fmt: skip
 SCANS = frozenset({"Index Scan", "Index Only Scan", "Bitmap Index Scan"})
 #: Takes over everything that the host recorded for a user past us; then the compact keys may well be read at once.
@@ -141,8 +141,8 @@ def _lists(host: Host, settings: Settings, user: str) -> Iterator[Statement]:
     """What asking for artworks sends."""
     leases = Leases(_no_pool(), host, settings)
     session = {"user_id": user, "session_id": "tab-49"}
-    yield Statement("user_state", leases._state, session | {"signals": settings.signals_per_user})
-    for name in ("absorb_keys", "absorb_marks", "note_absorbed"):
+    yield Statement("user_state", leases._state, session | {"signals": settings.signals_per_user, "kinds": list(KINDS)})
+    for name in ("check_absorbed", "absorb_keys", "absorb_marks", "note_absorbed"):
         yield Statement(name, query(name), {"user_id": user})
     yield Statement("supersede", query("supersede"), session | {"supersedes": "tab-48"})
     keys = list(range(19_900, 19_925))

@@ -14,8 +14,8 @@ from tests.service import Service
 from tests.tab import assert_lost, claim_of, items_of, seen_of, send
 
 TABLES = (
-    "seen", "events", "served_lists", "sessions", "absorbed", "hosted_users", "replays", "experiment_overrides",
-    "client_exposures",
+    "seen", "seen_bits", "events", "served_lists", "sessions", "absorbed", "hosted_users", "replays",
+    "experiment_overrides", "client_exposures",
 )  # fmt: skip
 POLL_SECONDS = 0.5
 
