@@ -207,7 +207,7 @@ OPERATIONS = (
     ),
     Operation(
         "experiment", "GET", "/v1/experiments/{name}", "Every version of one experiment", experiment, ExperimentsAnswer,
-        SCOPE, path_type=ExperimentPath, missing=UNKNOWN,
+        SCOPE, path_type=ExperimentPath, conflict=CONFLICT, missing=UNKNOWN,
     ),
     _change("start", "Run the newest version", start, StartBody),
     _change("ramp", "Give the running version more of its slots", ramp, RampBody),

@@ -301,6 +301,8 @@ class TestServing:
         host.connection.execute(state.format("'running'"), row)
         try:
             wait_for(lambda: trying.metrics()["vernissage_experiments_unreadable"] == 1)
+            assert trying.client.get(f"/v1/experiments/{row['name']}").status_code == 409
+            assert row["name"] not in [entry["definition"]["name"] for entry in listed(trying)]
             assert send(trying, f"/{name}/ramp", {"slots": 1})[0] == 409
             assert send(trying, f"/{name}/stop", {"reason": "followed all the same"})[0] == 200
             wait_for(lambda: not any(arms_of(trying, user)["assignments"] for user in users))
