@@ -93,7 +93,7 @@ def log(connection: psycopg.Connection) -> Log:
             connection.execute(DELIVERED)
             connection.execute(SEEN)
         if stray:
-            _place(connection, (now - 4) * HOUR + 1_800, stray, None)
+            _place(connection, (now - 20) * HOUR + 1_800, stray, None)
         return made
 
     return written
