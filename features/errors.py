@@ -30,6 +30,10 @@ class DatabaseUnavailableError(VernissageError):
     """The database cannot be reached: {reason}. Start it with `vernissage db start` or check DATABASE_URL."""
 
 
+class TooMuchToWriteError(VernissageError):
+    """{waiting} events wait to be written, of at most {most}. Send it again in a moment."""
+
+
 class MigrationChangedError(VernissageError):
     """Migration {name} was applied with another text (checksum {applied}, now {found}). Add a new migration instead."""
 
@@ -134,3 +138,11 @@ class UnknownExperimentError(VernissageError):
 
 class BadFlagError(VernissageError):
     """The flag {name} is refused: {rule}."""
+
+
+class UnknownListError(VernissageError):
+    """There is no list {recommendation_id}: it was never served, or its user has been erased since."""
+
+
+class WeakEvidenceError(VernissageError):
+    """The log says too little of the policy {policy}: {reason}; {rule}."""

@@ -18,6 +18,7 @@ Positive = Annotated[float, msgspec.Meta(gt=0, le=1e9)]  # no infinity either
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Burst = Annotated[float, msgspec.Meta(gt=0, lt=1)]
+Temperature = Annotated[float, msgspec.Meta(ge=0, le=100)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
 PREFIX = "VERNISSAGE_"
@@ -51,12 +52,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_wait_seconds: Positive = 2.0  # how long a request waits for a connection
     transaction_seconds: Positive = 6.0  # how long a transaction may take in all; more than one statement may
 
+    # Writing (one transaction and one flush for all that came while another was under way)
+    write_group: Count = 500  # events that are written together; more of one request go together all the same
+    write_room: Count = 20_000  # events that may wait, some megabytes: beyond, clients are told to come again (429)
+    write_lanes: Count = 2  # transactions at once, of one worker
+
     # Ranking
     rank_deadline_ms: Positive = 50.0  # then the next rung answers
     rank_threads: Count = 4
     signals_per_user: Count = 200  # latest signals folded in
     variety: Share = 0.0  # how much a list's artworks shall differ, against their rank; 0: rank alone
     exploration: Share = 0.0  # lift for artworks newer than the model, in deviations of the user's scores; 0: none
+    temperature: Temperature = 0.0  # of lists that are drawn by chance, in deviations of scores; 0: by rank
+    epsilon: Share = 0.0  # chance that a slot is drawn from all relevant artworks alike; 0: never
     seconds_per_artwork: Positive = 60.0
 
     # Prefetch

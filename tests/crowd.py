@@ -151,7 +151,8 @@ def _lists(host: Host, settings: Settings, user: str) -> Iterator[Statement]:
         "reason": None, "artwork_keys": keys, "scores": [1.0] * len(keys), "rungs": [4] * len(keys), "known": True,
         "held": keys[:3], "passes": [0] * 3, "retired": keys[-1:], "candidate_hash": 1, "candidate_size": 100,
         "excluded": Jsonb({"seen": 1}), "experiments": Jsonb({"a": {"version": 1, "arm": "b"}}), "first_seconds": 60.0,
-        "stretch_seconds": 90.0, "grace_seconds": 60.0,
+        "stretch_seconds": 90.0, "grace_seconds": 60.0, "propensities": [1.0] * len(keys), "inputs": Jsonb({}),
+        "sampler": None, "head_keys": None, "head_scores": None,
     }  # fmt: skip
     yield Statement("lease_list", leases._lease, session | written)
 
@@ -163,11 +164,9 @@ def _displays(host: Host, settings: Settings, user: str) -> Iterator[Statement]:
     batch = {
         "event_keys": [uuid.uuid4() for _ in ids], "user_ids": [user] * count, "artwork_ids": ids,
         "kinds": ["displayed"] * count, "session_ids": ["tab-49"] * count, "lease_ids": [uuid.uuid4()] * count,
-        "values": [None] * count, "ats": [None] * count, "fenced": [True] * count, "most_passes": MOST_PASSES,
-        "stretch_seconds": 90.0, "grace_seconds": 60.0,
+        "values": [None] * count, "ats": [None] * count, "fenced": [True] * count, "users": [user],
+        "most_passes": MOST_PASSES, "stretch_seconds": 90.0, "grace_seconds": 60.0,
     }  # fmt: skip
-    yield Statement("register_named_artworks", query("register_named_artworks"), {"artwork_ids": ids})
-    yield Statement("known_users", query("known_users"), {"user_ids": [user]})
     yield Statement("record_events", Impressions(_no_pool(), host, settings)._record, batch)
     session = {"user_id": user, "session_id": "tab-49"}
     beat = {"client": Jsonb({"pending": 1}), "stretch_seconds": 90.0, "grace_seconds": 60.0}

@@ -148,9 +148,9 @@ UPDATE vernissage.absorbed AS b SET checked_at = '-infinity' WHERE b.user_id = %
 -- log and the attribution key. Returns the artworks as the host has them now.
 -- name: lease_list
 WITH offered AS (
-    SELECT o.artwork_key, o.score, o.rung, o.position, {columns}
-    FROM unnest(%(artwork_keys)s::integer[], %(scores)s::real[], %(rungs)s::smallint[])
-         WITH ORDINALITY AS o (artwork_key, score, rung, position)
+    SELECT o.artwork_key, o.score, o.rung, o.propensity, o.position, {columns}
+    FROM unnest(%(artwork_keys)s::integer[], %(scores)s::real[], %(rungs)s::smallint[], %(propensities)s::real[])
+         WITH ORDINALITY AS o (artwork_key, score, rung, propensity, position)
     JOIN vernissage.artwork_keys AS k ON k.artwork_key = o.artwork_key
     JOIN public.art_sessions AS a ON a.id = k.artwork_id
     WHERE {active} AND coalesce(
@@ -163,14 +163,16 @@ WITH offered AS (
 ), list AS (
     INSERT INTO vernissage.served_lists (
         recommendation_id, user_id, session_id, repeats, policy, model_version, requested, reason,
-        artwork_keys, scores, rungs, propensities, candidate_hash, candidate_size, excluded, experiments)
+        artwork_keys, scores, rungs, propensities, candidate_hash, candidate_size, excluded, experiments,
+        inputs, sampler, head_keys, head_scores)
     SELECT %(recommendation_id)s, %(user_id)s, %(session_id)s, %(repeats)s::uuid, %(policy)s, %(model_version)s,
            %(limit)s, %(reason)s,
            coalesce(array_agg(f.artwork_key ORDER BY f.position), '{}'),
            coalesce(array_agg(f.score ORDER BY f.position), '{}'),
            coalesce(array_agg(f.rung ORDER BY f.position), '{}'),
-           coalesce(array_agg(1.0::real ORDER BY f.position), '{}'),
-           %(candidate_hash)s, %(candidate_size)s, %(excluded)s, %(experiments)s::jsonb
+           coalesce(array_agg(f.propensity ORDER BY f.position), '{}'),
+           %(candidate_hash)s, %(candidate_size)s, %(excluded)s, %(experiments)s::jsonb,
+           %(inputs)s::jsonb, %(sampler)s::jsonb, %(head_keys)s::integer[], %(head_scores)s::real[]
     FROM offered AS f
 ), hosted AS (
     INSERT INTO vernissage.hosted_users (user_id) SELECT %(user_id)s WHERE %(known)s ON CONFLICT DO NOTHING
@@ -198,47 +200,55 @@ SELECT f.*, s.expires_at, s.shown FROM offered AS f, session AS s ORDER BY f.pos
 
 -- Impressions -----------------------------------------------------------------------------------------------------
 
--- name: register_named_artworks
-INSERT INTO vernissage.artwork_keys (artwork_id)
-SELECT DISTINCT n.artwork_id FROM unnest(%(artwork_ids)s::text[]) AS n (artwork_id)
-WHERE NOT EXISTS (SELECT FROM vernissage.artwork_keys AS k WHERE k.artwork_id = n.artwork_id)
-ORDER BY n.artwork_id
-ON CONFLICT DO NOTHING;
-
 -- Record a batch of events in one statement: the log (once per event), the seen marks (any signal comes from somebody
 -- who has seen the artwork), the host's own impressions (only for users and artworks that the host holds; its first
 -- sighting stays), and the end of the leases. A fenced event is a claim: it counts only while its session holds the
 -- artwork under that lease and nobody has shown it. Unfenced ones are always recorded: they have happened.
+-- Existence is asked for by single rows of unique keys, never by EXISTS: while a table is young PostgreSQL would read it
+-- whole for that, and go on so with the prepared plan when it has grown. Returns one byte per event, in order.
 -- name: record_events
-WITH sent AS (
-    SELECT n.ordinal, n.event_key, n.user_id, n.artwork_id, n.kind, n.session_id, n.lease_id, n.value,
-           least(coalesce(n.at, statement_timestamp()), statement_timestamp()) AS at, k.artwork_key,
-           EXISTS (SELECT FROM public.art_sessions AS a WHERE a.id = n.artwork_id) AS artwork_known,
-           EXISTS (SELECT FROM vernissage.events AS e
-                   WHERE e.event_key = n.event_key AND e.artwork_key = k.artwork_key) AS repeated,
+WITH named AS (
+    SELECT * FROM unnest(
+        %(event_keys)s::uuid[], %(user_ids)s::text[], %(artwork_ids)s::text[], %(kinds)s::text[], %(session_ids)s::text[],
+        %(lease_ids)s::uuid[], %(values)s::real[], %(ats)s::timestamptz[], %(fenced)s::boolean[])
+    WITH ORDINALITY AS n (event_key, user_id, artwork_id, kind, session_id, lease_id, value, at, fenced, ordinal)
+), people AS MATERIALIZED (
+    SELECT u.id FROM public.users AS u WHERE u.id = ANY (%(users)s::text[])
+), keyed AS (
+    INSERT INTO vernissage.artwork_keys (artwork_id)
+    SELECT DISTINCT n.artwork_id FROM named AS n
+    WHERE (SELECT k.artwork_key FROM vernissage.artwork_keys AS k WHERE k.artwork_id = n.artwork_id) IS NULL
+    ORDER BY n.artwork_id
+    ON CONFLICT (artwork_id) DO UPDATE SET artwork_id = excluded.artwork_id  -- so that its key is returned all the same
+    RETURNING artwork_key, artwork_id
+), known AS MATERIALIZED (
+    SELECT n.*, n.user_id IN (SELECT p.id FROM people AS p) AS user_known, coalesce(
+               (SELECT k.artwork_key FROM vernissage.artwork_keys AS k WHERE k.artwork_id = n.artwork_id),
+               (SELECT f.artwork_key FROM keyed AS f WHERE f.artwork_id = n.artwork_id)) AS artwork_key
+    FROM named AS n
+), sent AS (
+    SELECT n.ordinal, n.event_key, n.user_id, n.artwork_id, n.kind, n.session_id, n.lease_id, n.value, n.user_known,
+           least(coalesce(n.at, statement_timestamp()), statement_timestamp()) AS at, n.artwork_key,
+           coalesce((SELECT true FROM public.art_sessions AS a WHERE a.id = n.artwork_id), false) AS artwork_known,
+           coalesce((SELECT e.artwork_key = n.artwork_key FROM vernissage.events AS e WHERE e.event_key = n.event_key),
+                    false) AS repeated,
            NOT n.fenced OR (
-               NOT EXISTS (SELECT FROM vernissage.events AS e WHERE e.event_key = n.event_key)
-               AND EXISTS (SELECT FROM vernissage.sessions AS o
-                       WHERE o.user_id = n.user_id AND o.session_id = coalesce(n.session_id, '')
-                         AND o.expires_at > statement_timestamp() AND k.artwork_key = ANY (o.held))
-               AND EXISTS (SELECT FROM vernissage.served_lists AS l
-                           WHERE l.recommendation_id = n.lease_id AND l.user_id = n.user_id
-                             AND k.artwork_key = ANY (l.artwork_keys))
-               AND EXISTS (SELECT FROM public.art_sessions AS a WHERE a.id = n.artwork_id AND {active})
+               (SELECT e.artwork_key FROM vernissage.events AS e WHERE e.event_key = n.event_key) IS NULL
+               AND (SELECT o.expires_at > statement_timestamp() AND n.artwork_key = ANY (o.held)
+                    FROM vernissage.sessions AS o
+                    WHERE o.user_id = n.user_id AND o.session_id = coalesce(n.session_id, '')) IS TRUE
+               AND (SELECT l.user_id = n.user_id AND n.artwork_key = ANY (l.artwork_keys)
+                    FROM vernissage.served_lists AS l WHERE l.recommendation_id = n.lease_id) IS TRUE
+               AND (SELECT true FROM public.art_sessions AS a WHERE a.id = n.artwork_id AND {active}) IS TRUE
                AND coalesce(
                    (SELECT v.loaded_by IS NOT NULL AND v.loaded_by = coalesce(n.session_id, '')
-                    FROM vernissage.seen AS v WHERE v.user_id = n.user_id AND v.artwork_key = k.artwork_key),
-                   NOT EXISTS (SELECT FROM public.user_art_impressions AS i  -- the host may have shown it past us
-                               WHERE i.user_id = n.user_id AND i.artwork_id = n.artwork_id))
-               AND (EXISTS (SELECT FROM public.users AS u WHERE u.id = n.user_id)
-                    OR NOT EXISTS (SELECT FROM vernissage.hosted_users AS w WHERE w.user_id = n.user_id))
+                    FROM vernissage.seen AS v WHERE v.user_id = n.user_id AND v.artwork_key = n.artwork_key),
+                   (SELECT true FROM public.user_art_impressions AS i  -- the host may have shown it past us
+                    WHERE i.user_id = n.user_id AND i.artwork_id = n.artwork_id) IS NULL)
+               AND (n.user_known
+                    OR (SELECT true FROM vernissage.hosted_users AS w WHERE w.user_id = n.user_id) IS NULL)
            ) AS allowed
-    FROM unnest(%(event_keys)s::uuid[], %(user_ids)s::text[], %(artwork_ids)s::text[], %(kinds)s::text[],
-                %(session_ids)s::text[], %(lease_ids)s::uuid[], %(values)s::real[], %(ats)s::timestamptz[],
-                %(fenced)s::boolean[])
-         WITH ORDINALITY
-         AS n (event_key, user_id, artwork_id, kind, session_id, lease_id, value, at, fenced, ordinal)
-    JOIN vernissage.artwork_keys AS k ON k.artwork_id = n.artwork_id
+    FROM known AS n
 ), counted AS (
     SELECT DISTINCT ON (event_key, artwork_key) * FROM sent WHERE allowed ORDER BY event_key, artwork_key, ordinal
 ), logged AS (
@@ -254,9 +264,9 @@ WITH sent AS (
     RETURNING user_id, artwork_key
 ), hosted AS (
     INSERT INTO public.user_art_impressions (id, user_id, artwork_id, viewed_at)
-    SELECT gen_random_uuid()::text, s.user_id, s.artwork_id, min(s.at) AT TIME ZONE 'UTC'
-    FROM counted AS s JOIN public.users AS u ON u.id = s.user_id
-    WHERE s.artwork_known
+    SELECT min(s.event_key::text), s.user_id, s.artwork_id, min(s.at) AT TIME ZONE 'UTC'
+    FROM counted AS s
+    WHERE s.artwork_known AND s.user_known
     GROUP BY s.user_id, s.artwork_id
     ON CONFLICT DO NOTHING
     RETURNING user_id, viewed_at
@@ -267,7 +277,7 @@ WITH sent AS (
         host_rows = b.host_rows + excluded.host_rows, host_latest = greatest(b.host_latest, excluded.host_latest)
 ), noted AS (
     INSERT INTO vernissage.hosted_users (user_id)
-    SELECT DISTINCT c.user_id FROM counted AS c JOIN public.users AS u ON u.id = c.user_id
+    SELECT DISTINCT c.user_id FROM counted AS c WHERE c.user_known
     ON CONFLICT DO NOTHING
 ), shown AS (
     UPDATE vernissage.sessions AS o SET
@@ -295,13 +305,17 @@ WITH sent AS (
           FROM counted GROUP BY user_id) AS d
     WHERE o.user_id = d.user_id AND (o.held && d.keys OR o.session_id = ANY (d.session_ids))
 )
-SELECT s.ordinal, s.artwork_id, s.artwork_known, s.repeated, s.allowed,
-       l.event_key IS NOT NULL AND s.ordinal = min(s.ordinal) FILTER (WHERE s.allowed) OVER (PARTITION BY s.event_key) AS logged,
-       m.artwork_key IS NOT NULL AS marked
-FROM sent AS s
-LEFT JOIN logged AS l USING (event_key)
-LEFT JOIN marked AS m ON m.user_id = s.user_id AND m.artwork_key = s.artwork_key
-ORDER BY s.ordinal;
+SELECT string_agg(set_byte('\x00', 0, r.flags), ''::bytea ORDER BY r.ordinal)
+FROM (
+    SELECT s.ordinal,
+           s.artwork_known::integer + 2 * s.user_known::integer + 4 * s.repeated::integer
+           + 8 * (l.event_key IS NOT NULL
+                  AND s.ordinal = min(s.ordinal) FILTER (WHERE s.allowed) OVER (PARTITION BY s.event_key))::integer
+           + 16 * (m.artwork_key IS NOT NULL)::integer AS flags
+    FROM sent AS s
+    LEFT JOIN logged AS l USING (event_key)
+    LEFT JOIN marked AS m ON m.user_id = s.user_id AND m.artwork_key = s.artwork_key
+) AS r;
 
 -- The leases of a replaced session (a page reload) pass over to its successor, with what it had only loaded.
 -- name: supersede
@@ -350,9 +364,6 @@ FROM (SELECT cardinality(o.held) AS held FROM vernissage.sessions AS o
       WHERE o.user_id = %(user_id)s AND o.session_id = %(session_id)s AND o.expires_at > statement_timestamp()) AS b
 WHERE s.user_id = %(user_id)s AND s.session_id = %(session_id)s
 RETURNING b.held;
-
--- name: known_users
-SELECT array_agg(u.id) FROM public.users AS u WHERE u.id = ANY(%(user_ids)s);
 
 -- Users whom the host has deleted since we served them; all their rows go (an artwork's seen marks stay).
 -- name: lock_erasure
@@ -658,6 +669,53 @@ FROM unnest(%(blocks)s::bigint[], %(experiments)s::jsonb[]) AS b (block, experim
 LEFT JOIN lists AS l USING (block) LEFT JOIN shows AS d USING (block) LEFT JOIN ordered AS o USING (block)
 LEFT JOIN shown AS s ON s.artwork_id = o.artwork_id
 GROUP BY b.block ORDER BY b.block;
+
+-- Lists as they were served ---------------------------------------------------------------------------------------
+
+-- name: served_list
+SELECT * FROM vernissage.served_lists WHERE recommendation_id = %(recommendation_id)s;
+
+-- What a user had seen at a time, as a session counts it; marks that came later about earlier are left out.
+-- name: seen_then
+SELECT string_agg(int4send(s.artwork_key), ''::bytea) FROM vernissage.seen AS s
+WHERE s.user_id = %(user_id)s AND s.seen_at <= %(at)s
+  AND (s.loaded_by IS NULL OR s.loaded_by <> %(session_id)s)
+  AND s.artwork_key NOT IN (SELECT e.artwork_key FROM vernissage.events AS e WHERE e.user_id = %(user_id)s
+                            GROUP BY e.artwork_key HAVING min(e.received_at) > %(at)s AND min(e.at) <= %(at)s);
+
+-- The signals that user_state gave at a time.
+-- name: signals_then
+SELECT string_agg(int4send(r.artwork_key), ''::bytea) AS keys,
+       string_agg(int4send(array_position(%(kinds)s::text[], r.kind) - 1), ''::bytea) AS kinds,
+       string_agg(float4send(coalesce(r.value, 'NaN')), ''::bytea) AS values,
+       string_agg(float4send((date_part('epoch', %(at)s - r.at) / 86400)::real), ''::bytea) AS ages
+FROM (
+    (SELECT t.artwork_key, t.kind, t.value, t.at FROM vernissage.events AS t
+     WHERE t.user_id = %(user_id)s AND t.kind <> 'displayed' AND t.received_at <= %(at)s
+     ORDER BY t.at DESC LIMIT %(signals)s)
+    UNION ALL
+    (SELECT d.artwork_key, d.kind, d.value, d.at FROM vernissage.events AS d
+     WHERE d.user_id = %(user_id)s AND d.kind = 'displayed' AND d.received_at <= %(at)s
+     ORDER BY d.at DESC LIMIT %(signals)s)
+    {favourites}
+) AS r;
+
+-- name: favourites_then
+UNION ALL
+(SELECT k.artwork_key, 'favourite', NULL::real, n.created_at AT TIME ZONE 'UTC'
+ FROM public.art_favorites AS n JOIN vernissage.artwork_keys AS k ON k.artwork_id = n.artwork_id
+ WHERE n.user_id = %(user_id)s AND n.created_at AT TIME ZONE 'UTC' <= %(at)s
+ ORDER BY n.created_at DESC LIMIT %(signals)s);
+
+-- The lists that were drawn, in order of time, and what of them their users liked.
+-- name: drawn_lists
+SELECT l.recommendation_id, l.user_id, l.session_id, l.served_at, l.artwork_keys, l.sampler, l.head_keys, l.head_scores,
+       ARRAY(SELECT DISTINCT e.artwork_key FROM vernissage.events AS e
+             WHERE e.user_id = l.user_id AND e.kind IN ('like', 'favourite') AND e.at >= l.served_at
+               AND e.artwork_key = ANY (l.artwork_keys)) AS liked
+FROM vernissage.served_lists AS l
+WHERE l.sampler IS NOT NULL AND l.served_at >= statement_timestamp() - make_interval(days => %(days)s)
+ORDER BY l.served_at, l.recommendation_id;
 
 -- Learning --------------------------------------------------------------------------------------------------------
 -- Read with COPY. Times are microseconds since 1970 in UTC; the host's clockless stamps mean UTC.

@@ -62,6 +62,10 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("a switchback that guards skips", SWITCHBACK | {"guardrails": ["skips_per_display"]}, "guardrails"),
     ("a switchback of nothing", SWITCHBACK | {"arms": [{"name": "a"}, {"name": "b", "policy": {"generation": {}}}]},
      "arms"),
+    ("an interleaved list that is drawn", {"design": "interleaved", "arms": [
+        ARMS[0], {"name": "b", "policy": {"temperature": 0.5}}]}, "temperature"),
+    ("a temperature below 0", {"arms": [ARMS[0], {"name": "b", "policy": {"temperature": -1.0}}]},
+     "arms[1].policy.temperature"),
     ("interleaved weights", {"design": "interleaved", "arms": [ARMS[0] | {"weight": 2}, ARMS[1]]}, "weight"),
 ]  # fmt: skip
 
