@@ -49,14 +49,14 @@ def _worker() -> Worker:
 def _tell_of_end(worker: Worker) -> None:
     """Let streams end when the process is asked to; the server would wait for them before it says that it stops."""
     loop, before = asyncio.get_running_loop(), signal.getsignal(signal.SIGTERM)
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
+        return  # no server's handler to go on to, or no thread that may set one
 
     def ended(number: int, frame: FrameType | None) -> None:
         loop.call_soon_threadsafe(worker.stopping.set)
-        if callable(before):
-            before(number, frame)
+        before(number, frame)
 
-    if threading.current_thread() is threading.main_thread():  # only there may a handler be set
-        signal.signal(signal.SIGTERM, ended)
+    signal.signal(signal.SIGTERM, ended)
 
 
 app: Starlette = make_app(_worker)
