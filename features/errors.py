@@ -136,6 +136,10 @@ class UnknownExperimentError(VernissageError):
     """There is no experiment called {name!r}."""
 
 
+class BadFlagError(VernissageError):
+    """The flag {name} is refused: {rule}."""
+
+
 class UnknownListError(VernissageError):
     """There is no list {recommendation_id}: it was never served, or its user has been erased since."""
 

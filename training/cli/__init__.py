@@ -14,6 +14,7 @@ from training.cli import (
     data,
     database,
     experiments,
+    flags,
     generation,
     judging,
     models,
@@ -48,6 +49,7 @@ app.command()(models.rollback)
 app.command("models")(models.models)
 app.command()(models.watch)
 app.add_typer(experiments.group)
+app.add_typer(flags.group)
 app.command()(chance.replay)
 app.command("off-policy")(chance.off_policy)
 
