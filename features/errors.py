@@ -130,3 +130,7 @@ class ExperimentConflictError(VernissageError):
 
 class UnknownExperimentError(VernissageError):
     """There is no experiment called {name!r}."""
+
+
+class LoadFailedError(VernissageError):
+    """The load cannot be made: {reason}."""

@@ -1323,8 +1323,9 @@ SELECT n.user_id,
        ARRAY(SELECT k.artwork_id FROM vernissage.seen AS s JOIN vernissage.artwork_keys AS k USING (artwork_key)
              WHERE s.user_id = n.user_id) AS seen,
        ARRAY(SELECT i.artwork_id FROM public.user_art_impressions AS i WHERE i.user_id = n.user_id) AS impressions,
-       (SELECT count(*) FROM vernissage.events AS e WHERE e.user_id = n.user_id AND e.kind <> 'displayed') AS signals
-FROM unnest(%(user_ids)s::text[]) AS n (user_id);
+       (SELECT count(*) FROM vernissage.events AS e
+        WHERE e.user_id = n.user_id AND e.kind <> 'displayed' AND e.session_id = n.session_id) AS signals
+FROM unnest(%(user_ids)s::text[], %(session_ids)s::text[]) AS n (user_id, session_id);
 
 -- name: load_size
 SELECT pg_database_size(current_database()), (pg_current_wal_insert_lsn() - '0/0')::bigint;

@@ -9,7 +9,19 @@ from rich.console import Console
 from rich.markup import escape
 
 from features.errors import VernissageError
-from training.cli import data, database, experiments, generation, judging, models, service, simulation, train, world
+from training.cli import (
+    data,
+    database,
+    experiments,
+    generation,
+    judging,
+    load,
+    models,
+    service,
+    simulation,
+    train,
+    world,
+)
 
 app = typer.Typer(
     name="vernissage",
@@ -24,6 +36,7 @@ app.command()(world.synth)
 app.command()(simulation.simulate)
 app.command()(service.serve)
 app.command()(service.demo)
+app.command()(load.load)
 app.add_typer(service.keys, name="key")
 app.command()(generation.plan)
 app.add_typer(generation.group, name="generation")

@@ -34,16 +34,16 @@ class Size:
     written: int  # bytes of WAL
 
 
-def add_people(connection: psycopg.Connection, prefix: str, count: int) -> None:
-    """Make the host know the people that a run of this ``prefix`` brings."""
-    connection.execute(query("load_add_people"), {"user_ids": [f"{prefix}-{place}" for place in range(count)]})
+def add_people(connection: psycopg.Connection, people: str, count: int) -> None:
+    """Make the host know the people that a run brings."""
+    connection.execute(query("load_add_people"), {"user_ids": [f"{people}-{place}" for place in range(count)]})
 
 
 def settle(connection: psycopg.Connection, run: Run) -> Account:
     """Compare what each tab was told with what is stored of its person."""
     lost = lost_signals = repeated = 0
     for tabs in _parts(run.tabs):
-        stored = _stored(connection, [tab.user_id for tab in tabs])
+        stored = _stored(connection, tabs)
         for tab in tabs:
             displayed, seen, impressions, signals = stored.get(tab.user_id, ([], [], [], 0))
             kept = set(displayed) & set(seen) & set(impressions)
@@ -66,10 +66,14 @@ def measure(connection: psycopg.Connection) -> Size:
 
 
 def _stored(
-    connection: psycopg.Connection, user_ids: Sequence[str]
+    connection: psycopg.Connection, tabs: Sequence[Tab]
 ) -> dict[str, tuple[list[str], list[str], list[str], int]]:
-    """Per person: artworks in the display log, one entry per display; marked as seen; in the host's table; signals."""
-    rows = connection.execute(query("load_stored"), {"user_ids": list(user_ids)}).fetchall()
+    """Per person: artworks in the display log, one entry per display; marked as seen; in the host's table; signals.
+
+    The signals are the tab's own; all else is whatever the person has seen.
+    """
+    names = {"user_ids": [tab.user_id for tab in tabs], "session_ids": [tab.session_id for tab in tabs]}
+    rows = connection.execute(query("load_stored"), names).fetchall()
     return {user_id: (displayed, seen, impressions, signals) for user_id, displayed, seen, impressions, signals in rows}
 
 

@@ -14,6 +14,7 @@ after a flat pause for ever, as the host's client does it. Tabs begin evenly spr
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import heapq
 import time
@@ -86,9 +87,12 @@ class Run:
     displays: int  # granted in the measured time
 
 
-def drive(load: Load, url: str, key: str, prefix: str) -> Run:
-    """Let so many new people, named after ``prefix``, look for so long. Raises OSError when nobody listens at first."""
-    return uvloop.run(_Crowd(load, url, key, prefix).run())
+def drive(load: Load, url: str, key: str, *, people: str, visit: str) -> Run:
+    """Let people look for so long; ids of people and sessions are made of ``people`` and ``visit`` and a number.
+
+    The same people may come again, under another ``visit``. Raises OSError when nobody listens at first.
+    """
+    return uvloop.run(_Crowd(load, url, key, people, visit).run())
 
 
 @dataclass(slots=True)
@@ -104,19 +108,20 @@ class _Errand:
 class _Crowd:
     """One run."""
 
-    def __init__(self, load: Load, url: str, key: str, prefix: str) -> None:
+    def __init__(self, load: Load, url: str, key: str, people: str, visit: str) -> None:
         parts = urlsplit(url)
         self._load = load
         self._wire = Wire(parts.netloc, key)
         self._lines = Lines(parts.hostname or "", parts.port or 80, load.connections, load.timeout)
         self._numbers: dict[str, int] = {}
-        self._tabs = [Tab(f"{prefix}-{place}", f"{prefix}-tab-{place}", self._numbers) for place in range(load.sessions)]
+        self._tabs = [Tab(f"{people}-{place}", f"{visit}-{place}", self._numbers) for place in range(load.sessions)]
         self._owed: list[deque[_Errand]] = [deque() for _ in self._tabs]  # per tab; the first one is under way
         self._seen: dict[Kind, Seen] = {kind: Seen() for kind in KINDS}
         self._late = array("d")
         self._displays = 0
         self._start = 0.0
         self._open = 0  # errands not settled
+        self._settled = asyncio.Event()  # set while there are none
 
     async def run(self) -> Run:
         """Open, drive, drain, close."""
@@ -124,9 +129,8 @@ class _Crowd:
         await self._lines.open()
         self._start = time.perf_counter()
         await self._keep_time()
-        end = time.perf_counter() + DRAIN_SECONDS
-        while self._open and time.perf_counter() < end:
-            await asyncio.sleep(TURN_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._settled.wait(), DRAIN_SECONDS)
         for errand in (errand for owed in self._owed for errand in owed):
             self._seen[errand.kind].unanswered += self._is_measured(errand)
         await self._lines.close()
@@ -155,6 +159,7 @@ class _Crowd:
         if self._is_measured(errand):
             self._late.append(now - errand.due)
         self._open += 1
+        self._settled.clear()
         self._owed[place].append(errand)
         if len(self._owed[place]) == 1:
             self._send_next(place)
@@ -167,8 +172,7 @@ class _Crowd:
             if request is not None:
                 owed[0].request = request
                 return self._send(place)
-            owed.popleft()
-            self._open -= 1
+            self._settle(place)
         return None
 
     def _request(self, tab: Tab, kind: Kind) -> bytes | None:
@@ -202,9 +206,15 @@ class _Crowd:
             seen.took.append(time.perf_counter() - self._start - errand.due)
             seen.first_tries += errand.tries == 1
             self._displays += len(tab.shown) - shown
+        self._settle(place)
+        self._send_next(place)
+
+    def _settle(self, place: int) -> None:
+        """The tab's first errand is done."""
         self._owed[place].popleft()
         self._open -= 1
-        self._send_next(place)
+        if not self._open:
+            self._settled.set()
 
     def _is_measured(self, errand: _Errand) -> bool:
         """Whether it was due after the warm-up."""

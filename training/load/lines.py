@@ -12,8 +12,8 @@ import contextlib
 import re
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _HEAD_END = b"\r\n\r\n"
@@ -79,9 +79,9 @@ class Lines:
             self._busy.add(line)
             line.send(*self._waiting.popleft())
 
-    def _start(self, job: asyncio.Future[None] | object) -> None:
+    def _start(self, job: Coroutine[Any, Any, None]) -> None:
         """Keep a task for as long as it runs."""
-        task = asyncio.ensure_future(job)  # type: ignore[call-overload]
+        task = asyncio.create_task(job)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
