@@ -1324,7 +1324,8 @@ SELECT n.user_id,
              WHERE s.user_id = n.user_id) AS seen,
        ARRAY(SELECT i.artwork_id FROM public.user_art_impressions AS i WHERE i.user_id = n.user_id) AS impressions,
        (SELECT count(*) FROM vernissage.events AS e
-        WHERE e.user_id = n.user_id AND e.kind <> 'displayed' AND e.session_id = n.session_id) AS signals
+        WHERE e.user_id = n.user_id AND e.kind <> 'displayed'
+          AND (e.session_id = n.session_id OR starts_with(e.session_id, n.session_id || '.'))) AS signals
 FROM unnest(%(user_ids)s::text[], %(session_ids)s::text[]) AS n (user_id, session_id);
 
 -- name: load_size

@@ -93,8 +93,8 @@ def test_a_lost_connection_is_replaced_and_its_request_gets_nothing() -> None:
     assert serving(serve, job) == [(0, b""), (200, b"here")]
 
 
-def test_what_waits_too_long_gets_nothing() -> None:
-    """Be it for an answer or for a connection."""
+def test_what_waits_too_long_for_its_answer_gets_nothing() -> None:
+    """The connection is ended; what waited in line goes over the next one, and has all of its own time."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()

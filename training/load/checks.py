@@ -72,7 +72,7 @@ def _stored(
 
     The signals are the tab's own; all else is whatever the person has seen.
     """
-    names = {"user_ids": [tab.user_id for tab in tabs], "session_ids": [tab.session_id for tab in tabs]}
+    names = {"user_ids": [tab.user_id for tab in tabs], "session_ids": [tab.first_id for tab in tabs]}
     rows = connection.execute(query("load_stored"), names).fetchall()
     return {user_id: (displayed, seen, impressions, signals) for user_id, displayed, seen, impressions, signals in rows}
 

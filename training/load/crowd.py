@@ -9,6 +9,9 @@ A tab, on its clock of ``seconds_per_artwork``: at the start of every ``displays
 of ``list_size``; and at the start of every ``batch`` artworks it first tells of those it has drawn, then claims the
 next ones. A request that fails is sent again, unchanged,
 after a flat pause for ever, as the host's client does it. Tabs begin evenly spread over the time of one list.
+
+Every ``lists_per_visit`` lists the page is loaded again: the session has a new id from then on and takes over the old
+one's leases, and what the old page had to tell is sent twice at once, as a beacon and by the page that follows.
 """
 
 from __future__ import annotations
@@ -44,9 +47,10 @@ class Load:
     displays_per_list: int = 10
     list_size: int = 20
     batch: int = 10  # artworks that are claimed at once and told of at once; divides displays_per_list
+    lists_per_visit: int = 10
     connections: int = 64
     retry_seconds: float = 5.0
-    timeout: float = 15.0  # seconds until an answer is given up, as our display does
+    timeout: float = 15.0  # seconds until a request on the wire is given up, as our display does
 
     @property
     def rate(self) -> float:
@@ -68,10 +72,9 @@ class Load:
 class Seen:
     """What the crowd saw of one kind of request, all of it settled or given up in the end."""
 
-    due: array[float] = field(default_factory=lambda: array("d"))  # seconds since the start; measured ones only
-    took: array[float] = field(default_factory=lambda: array("d"))  # seconds, of the same
-    first_tries: int = 0  # of the measured ones: those settled by the first answer
-    unanswered: int = 0  # of the measured ones: not settled when the run was over
+    took: array[float] = field(default_factory=lambda: array("d"))  # seconds, of what was due in the measured time
+    first_tries: int = 0  # of the same: those settled by the first answer
+    unanswered: int = 0  # of the same: not settled when the run was over
     statuses: Counter[int] = field(default_factory=Counter)  # of every answer; 0: none came
 
 
@@ -84,7 +87,8 @@ class Run:
     names: list[str]  # of artworks, by number
     seen: dict[Kind, Seen]
     late: array[float]  # seconds from when requests were due to when the generator came to them: its own fault
-    displays: int  # granted in the measured time
+    displays: int  # granted in the measured time, whenever they were due
+    beacons: int  # flushes that were sent a second time
 
 
 def drive(load: Load, url: str, key: str, *, people: str, visit: str) -> Run:
@@ -114,11 +118,15 @@ class _Crowd:
         self._wire = Wire(parts.netloc, key)
         self._lines = Lines(parts.hostname or "", parts.port or 80, load.connections, load.timeout)
         self._numbers: dict[str, int] = {}
-        self._tabs = [Tab(f"{people}-{place}", f"{visit}-{place}", self._numbers) for place in range(load.sessions)]
+        self._tabs = [
+            Tab(f"{people}-{place}", f"{visit}-{place}", self._numbers, load.lists_per_visit, place)
+            for place in range(load.sessions)
+        ]
         self._owed: list[deque[_Errand]] = [deque() for _ in self._tabs]  # per tab; the first one is under way
         self._seen: dict[Kind, Seen] = {kind: Seen() for kind in KINDS}
         self._late = array("d")
         self._displays = 0
+        self._beacons = 0
         self._start = 0.0
         self._open = 0  # errands not settled
         self._settled = asyncio.Event()  # set while there are none
@@ -135,7 +143,7 @@ class _Crowd:
             self._seen[errand.kind].unanswered += self._is_measured(errand)
         await self._lines.close()
         gc.unfreeze()
-        return Run(self._load, self._tabs, list(self._numbers), self._seen, self._late, self._displays)
+        return Run(self._load, self._tabs, list(self._numbers), self._seen, self._late, self._displays, self._beacons)
 
     async def _keep_time(self) -> None:
         """Begin every errand when it is due, until the run is over."""
@@ -147,7 +155,7 @@ class _Crowd:
         begins = [place * gap for place in range(load.sessions)]
         while coming[0][0] < over:
             now = time.perf_counter() - self._start
-            while coming[0][0] <= now:
+            while coming[0][0] <= min(now, over):
                 due, place, step = coming[0]
                 self._begin(place, _Errand(steps[step % len(steps)][1], due), now)
                 rounds, at = divmod(step + 1, len(steps))
@@ -187,8 +195,11 @@ class _Crowd:
         """Send the tab's first errand, be it again."""
         if not self._owed[place]:
             return
-        errand = self._owed[place][0]
+        errand, tab = self._owed[place][0], self._tabs[place]
         errand.tries += 1
+        if errand.kind == "impressions" and tab.leave():
+            self._beacons += 1
+            self._lines.send(errand.request, lambda _status, _body: None)
         self._lines.send(errand.request, lambda status, body: self._answered(place, status, body))
 
     def _answered(self, place: int, status: int, body: bytes) -> None:
@@ -201,11 +212,12 @@ class _Crowd:
             return
         shown = len(tab.shown)
         tab.reader(errand.kind)(body)
-        if self._is_measured(errand):
-            seen.due.append(errand.due)
-            seen.took.append(time.perf_counter() - self._start - errand.due)
-            seen.first_tries += errand.tries == 1
+        now = time.perf_counter() - self._start
+        if 0 <= now - self._load.warm_seconds < self._load.seconds:
             self._displays += len(tab.shown) - shown
+        if self._is_measured(errand):
+            seen.took.append(now - errand.due)
+            seen.first_tries += errand.tries == 1
         self._settle(place)
         self._send_next(place)
 

@@ -1,8 +1,8 @@
 """Keep-alive connections that many sessions share, as behind a reverse proxy; HTTP/1.1 on bare protocols.
 
 A general HTTP client costs more than the service that is measured. Requests come ready for the wire, an answer is its
-status and its body, and whatever goes wrong on the way is status 0. What finds every connection busy waits in a line:
-its latency runs on.
+status and its body, and whatever goes wrong on the way is status 0. What finds every connection busy waits in a line
+for as long as it takes; only what is on the wire is given up after a while.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class Lines:
     def __init__(self, host: str, port: int, connections: int, timeout: float) -> None:
         self._address = (host, port)
         self._connections = connections
-        self._timeout = timeout  # seconds, from when a request is given to `send`
+        self._timeout = timeout  # seconds on the wire
         self._idle: deque[_Line] = deque()
         self._busy: set[_Line] = set()
-        self._waiting: deque[tuple[bytes, Answered, float]] = deque()
+        self._waiting: deque[tuple[bytes, Answered]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -45,7 +45,7 @@ class Lines:
 
     def send(self, request: bytes, answered: Answered) -> None:
         """Send a request over the connection that has been idle longest; ``answered`` is called once."""
-        self._waiting.append((request, answered, time.perf_counter()))
+        self._waiting.append((request, answered))
         self._next()
 
     async def close(self) -> None:
@@ -99,21 +99,19 @@ class Lines:
                 return await self._connect()
 
     async def _look(self) -> None:
-        """Give up what has waited too long, be it for a connection or for an answer."""
+        """Give up what has waited too long for its answer."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             latest = time.perf_counter() - self._timeout
             for line in [line for line in self._busy if line.since < latest]:
                 line.hang_up()
-            while self._waiting and self._waiting[0][2] < latest:
-                self._waiting.popleft()[1](NOTHING, b"")
 
 
 class _Line(asyncio.Protocol):
     """One connection: idle, or with one request under way."""
 
     def __init__(self, lines: Lines) -> None:
-        self.since = 0.0  # when its request was given to `Lines.send`
+        self.since = 0.0  # when its request went out
         self._lines = lines
         self._answered: Answered | None = None
         self._received = bytearray()
@@ -125,9 +123,9 @@ class _Line(asyncio.Protocol):
         """Keep the way out."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one, but for its base class
 
-    def send(self, request: bytes, answered: Answered, since: float) -> None:
+    def send(self, request: bytes, answered: Answered) -> None:
         """Put a request on the wire."""
-        self._answered, self.since = answered, since
+        self._answered, self.since = answered, time.perf_counter()
         if self._transport is not None:
             self._transport.write(request)
 

@@ -32,6 +32,7 @@ def figures(run: Run, account: Account) -> dict[str, Any]:
         "generator_late_p99_ms": _milliseconds(np.array(run.late), 0.99),
         "displays": account.displays,
         "signals": account.signals,
+        "sent_twice": run.beacons,
         "lost": account.lost,
         "lost_signals": account.lost_signals,
         "repeated": account.repeated,

@@ -78,16 +78,22 @@ class Wire:
 
 
 class Tab:
-    """A person's one tab. Artworks are numbered by ``numbers``, which all tabs share."""
+    """A person's one tab. Artworks are numbered by ``numbers``, which all tabs share.
+
+    Its page is loaded again every ``lists_per_visit`` lists; it begins as if it had asked for ``asked``, so that tabs
+    do not all do so at the same time.
+    """
 
     __slots__ = (
-        "_claimed", "_drawn", "_held", "_numbers", "_serial", "dry", "refused", "repeated", "session_id", "shown",
-        "signals", "user_id",
+        "_asked", "_claimed", "_drawn", "_held", "_leaving", "_lists_per_visit", "_numbers", "_serial",
+        "dry", "first_id", "refused", "repeated", "session_id", "shown", "signals", "user_id",
     )  # fmt: skip
 
-    def __init__(self, user_id: str, session_id: str, numbers: dict[str, int]) -> None:
+    def __init__(
+        self, user_id: str, session_id: str, numbers: dict[str, int], lists_per_visit: int = 10, asked: int = 0
+    ) -> None:
         self.user_id = user_id
-        self.session_id = session_id
+        self.first_id = self.session_id = session_id  # of the page that is open; later ones are named after the first
         self.shown: set[int] = set()  # granted: acknowledged as displayed
         self.signals = 0  # acknowledged
         self.refused = 0  # claims
@@ -98,10 +104,24 @@ class Tab:
         self._claimed: list[Offered] = []  # under way
         self._drawn: list[Offered] = []  # and not told of yet
         self._serial = 0  # of the claims and flushes so far
+        self._lists_per_visit = lists_per_visit
+        self._asked = asked
+        self._leaving = False  # the next flush is the last one of a page
 
     def ask(self, wire: Wire, limit: int) -> bytes:
-        """A request for artworks."""
-        return wire.get(f"/v1/users/{self.user_id}/next?limit={limit}&session_id={self.session_id}")
+        """A request for artworks; by a page that is loaded again, under a session id of its own."""
+        self._asked += 1
+        path = f"/v1/users/{self.user_id}/next?limit={limit}"
+        if self._asked % self._lists_per_visit or not self.shown:
+            return wire.get(f"{path}&session_id={self.session_id}")
+        before, self.session_id = self.session_id, f"{self.first_id}.{self._asked}"
+        self._leaving = bool(self._drawn)
+        return wire.get(f"{path}&session_id={self.session_id}&supersedes={before}")
+
+    def leave(self) -> bool:
+        """Whether the flush that is about to go is sent twice, for its page is gone; says so once."""
+        leaving, self._leaving = self._leaving, False
+        return leaving
 
     def listed(self, body: bytes) -> None:
         """Hold what the answer says, but for what was claimed meanwhile."""
