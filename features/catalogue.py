@@ -27,6 +27,7 @@ from features.content import LENGTH, Space, content_vectors, searchable, space_o
 from features.database import query, transaction
 from features.dna import read_dna
 from features.host import Host
+from features.packed import unpack_keys
 
 if TYPE_CHECKING:
     from features.dna_index import ContentIndex
@@ -136,13 +137,6 @@ async def refresh(catalogue: Catalogue, pool: AsyncConnectionPool, host: Host) -
         rows = await _read_rows(pool, host, unknown[start : start + LOAD_BATCH])
         catalogue = await asyncio.to_thread(append, catalogue, rows)
     return dataclasses.replace(catalogue, active=activated(catalogue, keys), counts=counts)
-
-
-def unpack_keys(packed: bytes | None) -> NDArray[np.int32]:
-    """Artwork keys as PostgreSQL packs them (big-endian int4, concatenated), shape (m,)."""
-    if not packed:
-        return np.zeros(0, np.int32)
-    return np.frombuffer(packed, dtype=">i4").astype(np.int32)
 
 
 def append(catalogue: Catalogue, rows: Sequence[dict[str, Any]]) -> Catalogue:

@@ -15,14 +15,16 @@ import asyncio
 import contextlib
 import math
 import re
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import cache
 from importlib import resources
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.rows import TupleRow
+from psycopg.sql import SQL, Literal
 from psycopg.waiting import wait_async
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -33,6 +35,9 @@ from features.settings import Settings
 T = TypeVar("T")
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+
+SURE_SECONDS = 0.25  # a connection that has answered within so long is not asked again whether it lives
+_LOCKED = SQL("BEGIN; SELECT pg_advisory_xact_lock(hashtextextended(n, 0)) FROM unnest({}::text[]) AS n")
 
 UNREACHABLE = (
     psycopg.OperationalError,
@@ -84,13 +89,17 @@ class Connection(psycopg.AsyncConnection[TupleRow]):
     psycopg would first ask the server to cancel, and wait for its word: ten more seconds over a dead line.
     """
 
+    answered_at: float = -math.inf  # when the server last answered, by the monotonic clock
+
     async def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:  # noqa: ASYNC109 - psycopg's own signature
         """What ``gen`` returns in the end."""
         try:
-            return await wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout)
+            result = await wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout)
         except asyncio.CancelledError:
             self.pgconn.finish()
             raise
+        self.answered_at = time.monotonic()
+        return result
 
 
 class Pool(AsyncConnectionPool):
@@ -99,16 +108,41 @@ class Pool(AsyncConnectionPool):
     def __init__(self, url: str, *, seconds: float, **options: Any) -> None:
         super().__init__(url, connection_class=Connection, **options)
         self._seconds = seconds
+        self._doubted_at = -math.inf  # when a connection that was thought sure turned out to be gone
 
     @contextlib.asynccontextmanager
-    async def connection(self, timeout: float | None = None) -> AsyncIterator[psycopg.AsyncConnection[TupleRow]]:  # noqa: ASYNC109 - the pool's own signature
-        """Like the pool's own. Raises TimeoutError when the limit is over; the connection is closed then."""
-        async with asyncio.timeout(self._seconds), super().connection(timeout) as connection:
+    async def transaction(self, users: Sequence[str]) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        """A transaction with the users' locks. Raises TimeoutError when its limit is over; its connection is closed."""
+        async with asyncio.timeout(self._seconds):
+            connection = await self._begin(users)
             try:
-                yield connection
-            except asyncio.CancelledError:
-                await connection.close()  # before the rollback, which over a dead line would never end
-                raise
+                async with connection:
+                    try:
+                        yield connection
+                    except asyncio.CancelledError:
+                        await connection.close()  # before the rollback, which over a dead line would never end
+                        raise
+            finally:
+                await self.putconn(connection)
+
+    def is_sure(self, connection: Connection) -> bool:
+        """Whether the connection has answered so lately that it need not be asked whether it lives."""
+        return connection.answered_at > max(time.monotonic() - SURE_SECONDS, self._doubted_at)
+
+    async def _begin(self, users: Sequence[str]) -> psycopg.AsyncConnection[Any]:
+        """A connection on which a transaction has begun; when one that was sure is gone, none is any more."""
+        for trial in ("sure", "checked"):
+            connection = await self.getconn()
+            try:
+                await connection.execute(_begin(users, connection), prepare=False)
+            except BaseException as error:
+                await self.putconn(connection)
+                if trial == "checked" or not isinstance(error, UNREACHABLE):
+                    raise
+                self._doubted_at = time.monotonic()
+            else:
+                return connection
+        raise AssertionError("unreachable")  # the second trial returns or raises
 
 
 def make_pool(url: str, settings: Settings) -> AsyncConnectionPool:
@@ -118,9 +152,10 @@ def make_pool(url: str, settings: Settings) -> AsyncConnectionPool:
         tolerate_moments(connection)
         async with asyncio.timeout(settings.database_wait_seconds):
             await connection.execute(query("configure_connection", **_limits(settings)))
-            await connection.commit()
 
-    async def check(connection: psycopg.AsyncConnection) -> None:
+    async def check(connection: Connection) -> None:
+        if pool.is_sure(connection):
+            return
         try:
             async with asyncio.timeout(settings.database_wait_seconds / 2):  # leaves time for another connection
                 await AsyncConnectionPool.check_connection(connection)
@@ -137,7 +172,11 @@ def make_pool(url: str, settings: Settings) -> AsyncConnectionPool:
         reconnect_timeout=settings.database_wait_seconds,  # whoever asks next tries anew, without its growing pauses
         configure=configure,
         check=check,
-        kwargs={"connect_timeout": math.ceil(settings.database_wait_seconds), "application_name": "vernissage"},
+        kwargs={
+            "autocommit": True,  # a transaction begins with `transaction`, in one trip with its locks
+            "connect_timeout": math.ceil(settings.database_wait_seconds),
+            "application_name": "vernissage",
+        },
         open=False,
     )
     return pool
@@ -152,18 +191,31 @@ def _limits(settings: Settings) -> dict[str, str]:
 
 
 @contextlib.asynccontextmanager
-async def transaction(pool: AsyncConnectionPool) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-    """A connection from the pool; commits at the end, rolls back on error.
+async def transaction(
+    pool: AsyncConnectionPool, users: Sequence[str] = ()
+) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    """A connection from the pool in a transaction that orders the requests of ``users``; commits, or rolls back.
+
+    The locks are taken in a statement of their own, so that the next one's snapshot is taken after the wait, and in
+    order of user id, so that no two transactions wait for each other. The same goes for the clock: leases are judged by
+    statement_timestamp(), since now() is when the wait began.
 
     Raises DatabaseUnavailableError when the database is away, be it before or in the middle, or does not answer.
     """
     try:
-        async with pool.connection() as connection:
+        async with cast("Pool", pool).transaction(users) as connection:
             yield connection
     except TimeoutError as error:
         raise DatabaseUnavailableError(reason="it does not answer in time") from error
     except UNREACHABLE as error:
         raise DatabaseUnavailableError(reason=_first_line(error)) from error
+
+
+def _begin(users: Sequence[str], connection: psycopg.AsyncConnection[Any]) -> bytes:
+    """What begins a transaction, with the locks of the users: one trip, since it has no parameters."""
+    if not users:
+        return b"BEGIN"
+    return _LOCKED.format(Literal(sorted(set(users)))).as_bytes(connection)
 
 
 def _first_line(error: Exception) -> str:

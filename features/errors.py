@@ -30,6 +30,10 @@ class DatabaseUnavailableError(VernissageError):
     """The database cannot be reached: {reason}. Start it with `vernissage db start` or check DATABASE_URL."""
 
 
+class TooMuchToWriteError(VernissageError):
+    """{waiting} events wait to be written, of at most {most}. Send it again in a moment."""
+
+
 class MigrationChangedError(VernissageError):
     """Migration {name} was applied with another text (checksum {applied}, now {found}). Add a new migration instead."""
 

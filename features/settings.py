@@ -48,6 +48,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_wait_seconds: Positive = 2.0  # how long a request waits for a connection
     transaction_seconds: Positive = 6.0  # how long a transaction may take in all; more than one statement may
 
+    # Writing (one transaction and one flush for all that came while another was under way)
+    write_group: Count = 500  # events that are written together; more of one request go together all the same
+    write_room: Count = 20_000  # events that may wait, some megabytes: beyond, clients are told to come again (429)
+    write_lanes: Count = 2  # transactions at once, of one worker
+
     # Ranking
     rank_deadline_ms: Positive = 50.0  # then the next rung answers
     rank_threads: Count = 4

@@ -160,8 +160,7 @@ class HostLists:
         if (await self.profile(user_id, session_id)).filters == filters:
             return
         values = {"user_id": user_id, "session_id": session_id, "filters": Jsonb(msgspec.to_builtins(filters))}
-        async with transaction(self._pool) as connection:
-            await connection.execute(query("lock_user"), {"user_id": user_id})
+        async with transaction(self._pool, [user_id]) as connection:
             await connection.execute(query("note_filters"), values)
 
     async def _find_job(self, job_id: str) -> dict[str, Any]:

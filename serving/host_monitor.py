@@ -8,9 +8,10 @@ import numpy as np
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from features.catalogue import Catalogue, unpack_keys
+from features.catalogue import Catalogue
 from features.database import query, transaction
 from features.host import Host
+from features.packed import unpack_bits
 
 MOST_USERS = 100  # whose coverage is looked at
 
@@ -62,5 +63,5 @@ class HostMonitor:
 
 def _covered(catalogue: Catalogue, packed: bytes | None) -> float:
     """The share of the active pool that a user has seen."""
-    seen = np.unique(catalogue.rows(unpack_keys(packed)))
+    seen = np.unique(catalogue.rows(unpack_bits(packed)))
     return int(catalogue.active[seen].sum()) / catalogue.size if catalogue.size else 0.0

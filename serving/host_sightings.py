@@ -81,8 +81,10 @@ class HostSightings:
             "stretch_seconds": self._settings.lease_stretch * self._settings.seconds_per_artwork,
             "grace_seconds": self._settings.lease_grace_seconds,
         }
-        async with transaction(self._pool) as connection, connection.cursor(row_factory=dict_row) as cursor:
-            await connection.execute(query("lock_user"), {"user_id": user_id})
+        async with (
+            transaction(self._pool, [user_id]) as connection,
+            connection.cursor(row_factory=dict_row) as cursor,
+        ):
             await connection.execute(query("register_held_artworks"), {"artwork_ids": artwork_ids})
             await cursor.execute(query("record_loaded"), values)
             return await cursor.fetchall()

@@ -7,14 +7,13 @@ since it matters for never repeating, and counted.
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
+import msgspec
 import numpy as np
-import psycopg
-from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from features.database import query, transaction
@@ -22,13 +21,13 @@ from features.host import Host
 from features.identifiers import named_id
 from features.settings import Settings
 from serving import telemetry
+from serving.group_commit import GroupCommit
 
 #: A held artwork is taken out for its session when later ones were shown this often before it (a broken image).
 MOST_PASSES = 3
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """One display or signal as a client sent it."""
 
     event_id: str
@@ -45,6 +44,16 @@ class Event:
     def key(self) -> uuid.UUID:
         """The event's identity: scoped to the user, so that two users' clients may count alike."""
         return named_id(self.user_id, self.event_id)
+
+
+class Fate:
+    """What became of one event, as the statement says it: bits of a byte."""
+
+    ARTWORK_KNOWN = 1  # the host holds the artwork
+    USER_KNOWN = 2  # and the user
+    REPEATED = 4  # logged before
+    LOGGED = 8  # logged now
+    MARKED = 16  # the artwork is marked as seen since now
 
 
 @dataclass(frozen=True)
@@ -73,34 +82,29 @@ class Impressions:
         self._pool = pool
         self._settings = settings
         self._record = query("record_events", active=host.active("a"))
+        self._together: GroupCommit[Event, int] = GroupCommit(
+            self._write, most=settings.write_group, room=settings.write_room, lanes=settings.write_lanes
+        )
 
     async def record(self, events: Sequence[Event]) -> Recorded:
-        """Log the events, mark what was seen and end the leases, in one transaction."""
+        """Log the events, mark what was seen and end the leases, in one transaction. Raises TooMuchToWriteError."""
         if not events:
             return Recorded([], [], [], [], [])
-        rows, users, known_users = await self._write_all(events)
-        recorded = _sort_out(events, rows, users, known_users)
-        _count(events, rows, recorded)
+        fates = await self._together.write(_users(events), events)
+        recorded = _sort_out(events, fates)
+        _count(events, fates, recorded)
         return recorded
 
     async def claim(self, events: Sequence[Event]) -> list[bool]:
         """Record fenced displays; per event whether it was granted, now or (the same claim again) before."""
-        rows, _, _ = await self._write_all(events)
-        for row in rows:
-            telemetry.CLAIMS.labels(_outcome(row)).inc()
-        return [row["logged"] or row["repeated"] for row in rows]
+        fates = await self._together.write(_users(events), events)
+        for fate in fates:
+            telemetry.CLAIMS.labels(_outcome(fate)).inc()
+        return [bool(fate & (Fate.LOGGED | Fate.REPEATED)) for fate in fates]
 
-    async def _write_all(self, events: Sequence[Event]) -> tuple[list[dict[str, Any]], list[str], list[str]]:
-        """The statement's rows, the users named and those of them that the host holds; committed."""
-        users = list(dict.fromkeys(event.user_id for event in events))
-        async with transaction(self._pool) as connection:
-            rows, known_users = await self._write(connection, events, users)
-        return rows, users, known_users
-
-    async def _write(
-        self, connection: psycopg.AsyncConnection, events: Sequence[Event], users: list[str]
-    ) -> tuple[list[dict[str, Any]], list[str]]:
-        """Locks, keys, log and marks; locks in order of user id, so that no two batches deadlock."""
+    async def _write(self, events: list[Event]) -> Sequence[int]:
+        """Log, marks and leases in one statement; the fate of each event once it has been committed."""
+        users = list(_users(events))
         columns = {
             "event_keys": [event.key for event in events],
             "user_ids": [event.user_id for event in events],
@@ -111,17 +115,21 @@ class Impressions:
             "values": [_single(event.value) for event in events],
             "ats": [event.at for event in events],
             "fenced": [event.fenced for event in events],
+            "users": users,
             "most_passes": MOST_PASSES,
             "stretch_seconds": self._settings.lease_stretch * self._settings.seconds_per_artwork,
             "grace_seconds": self._settings.lease_grace_seconds,
         }
-        async with connection.cursor(row_factory=dict_row) as cursor:
-            await connection.execute(query("lock_users"), {"user_ids": users})
-            await connection.execute(query("register_named_artworks"), {"artwork_ids": columns["artwork_ids"]})
-            known = await connection.execute(query("known_users"), {"user_ids": users})
-            await cursor.execute(self._record, columns)
-            found = await known.fetchone()
-            return await cursor.fetchall(), list(found[0] or []) if found else []
+        async with transaction(self._pool, users) as connection:
+            row = await (await connection.execute(self._record, columns, binary=True)).fetchone()
+        telemetry.GROUPS.observe(len(events))
+        assert row is not None  # noqa: S101 - an aggregate is one row
+        return bytes(row[0])
+
+
+def _users(events: Sequence[Event]) -> frozenset[str]:
+    """The users that the events are of."""
+    return frozenset(event.user_id for event in events)
 
 
 def _single(value: float | None) -> float | None:
@@ -129,34 +137,40 @@ def _single(value: float | None) -> float | None:
     return None if value is None else float(np.float32(value))
 
 
-def _outcome(row: dict[str, Any]) -> str:
+def _outcome(fate: int) -> str:
     """How a claim ended: granted, repeated (the same answer again) or lost."""
-    if row["logged"]:
+    if fate & Fate.LOGGED:
         return "granted"
-    return "repeated" if row["repeated"] else "lost"
+    return "repeated" if fate & Fate.REPEATED else "lost"
 
 
-def _sort_out(
-    events: Sequence[Event], rows: list[dict[str, Any]], users: list[str], known_users: list[str]
-) -> Recorded:
-    """The statement's rows (one per event, in order) as the answer."""
+def _sort_out(events: Sequence[Event], fates: Sequence[int]) -> Recorded:
+    """The fates (one per event, in order) as the answer."""
     new: dict[str, None] = {}
     known: dict[str, None] = {}
-    for event, row in zip(events, rows, strict=True):
-        logged_here = row["logged"] and event.event_id not in new
+    for event, fate in zip(events, fates, strict=True):
+        logged_here = fate & Fate.LOGGED and event.event_id not in new
         (new if logged_here else known).setdefault(event.event_id, None)
+
+    def named(what: int, *, there: bool, of: str) -> list[str]:
+        pairs = zip(events, fates, strict=True)
+        return list(dict.fromkeys(getattr(event, of) for event, fate in pairs if bool(fate & what) is there))
+
     return Recorded(
         new=list(new),
         known=[event_id for event_id in known if event_id not in new],
-        first_seen=list(dict.fromkeys(row["artwork_id"] for row in rows if row["marked"])),
-        unknown_artworks=list(dict.fromkeys(row["artwork_id"] for row in rows if not row["artwork_known"])),
-        unknown_users=[user_id for user_id in users if user_id not in set(known_users)],
+        first_seen=named(Fate.MARKED, there=True, of="artwork_id"),
+        unknown_artworks=named(Fate.ARTWORK_KNOWN, there=False, of="artwork_id"),
+        unknown_users=named(Fate.USER_KNOWN, there=False, of="user_id"),
     )
 
 
-def _count(events: Sequence[Event], rows: list[dict[str, Any]], recorded: Recorded) -> None:
-    """Metrics of one batch."""
-    for event, row in zip(events, rows, strict=True):
-        telemetry.EVENTS.labels(event.kind, "new" if row["logged"] else "known").inc()
+def _count(events: Sequence[Event], fates: Sequence[int], recorded: Recorded) -> None:
+    """Metrics of one caller's events."""
+    outcomes = Counter(
+        (event.kind, "new" if fate & Fate.LOGGED else "known") for event, fate in zip(events, fates, strict=True)
+    )
+    for labels, count in outcomes.items():
+        telemetry.EVENTS.labels(*labels).inc(count)
     telemetry.UNKNOWN.labels("artwork").inc(len(recorded.unknown_artworks))
     telemetry.UNKNOWN.labels("user").inc(len(recorded.unknown_users))

@@ -20,15 +20,14 @@ from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
 from features.arrays import Floats, Keys
-from features.catalogue import read_style_preferences, unpack_keys
+from features.catalogue import read_style_preferences
 from features.database import query, transaction
 from features.host import ARTWORK_COLUMNS, USER_COLUMNS, Host
+from features.packed import unpack_keys, unpack_seen, unpack_signals
 from features.settings import Settings
-from features.weights import KIND_CODES, typical_dwell, weigh
+from features.weights import KINDS
 from serving.ladder import ShortReason
 from serving.model import Tier
-
-DAY = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -93,15 +92,18 @@ class Leases:
         self, user_id: str, session_id: str, supersedes: str | None = None
     ) -> AsyncIterator[tuple[psycopg.AsyncConnection, UserState]]:
         """The user's lock and state, for one transaction; the leases of a superseded session pass over first."""
-        async with transaction(self._pool) as connection:
+        async with transaction(self._pool, [user_id]) as connection:
             asked = {
                 "user_id": user_id,
                 "session_id": session_id,
                 "supersedes": supersedes,
                 "signals": self._settings.signals_per_user,
+                "kinds": list(KINDS),
             }
+            if supersedes is not None:
+                await connection.execute(query("supersede"), asked)
             row = await self._read(connection, asked)
-            if (row["host_rows"], row["host_latest"]) != (row["absorbed_rows"], row["absorbed_latest"]):
+            if row["host_ahead"] or (row["host_unchecked"] and not await _is_absorbed(connection, user_id)):
                 await _absorb(connection, user_id)
                 row = await self._read(connection, asked)
             yield connection, self._state_of(row)
@@ -134,14 +136,14 @@ class Leases:
         }
         async with connection.cursor(row_factory=dict_row, binary=True) as cursor:
             await cursor.execute(self._lease, values)
-            return await cursor.fetchall()
+            artworks = await cursor.fetchall()
+        if len(artworks) < min(row.limit, len(row.artwork_keys)):
+            await connection.execute(query("doubt_absorbed"), {"user_id": row.user_id})
+        return artworks
 
     async def _read(self, connection: psycopg.AsyncConnection, asked: dict[str, Any]) -> dict[str, Any]:
-        """Lock and state, as two statements, so that the read sees what the lock waited for."""
+        """The state, in one row."""
         async with connection.cursor(row_factory=dict_row, binary=True) as cursor:
-            await connection.execute(query("lock_user"), {"user_id": asked["user_id"]})
-            if asked["supersedes"] is not None:
-                await connection.execute(query("supersede"), asked)
             await cursor.execute(self._state, asked)
             row = await cursor.fetchone()
         assert row is not None  # noqa: S101 - the query's FROM is one row
@@ -149,10 +151,10 @@ class Leases:
 
     def _state_of(self, row: dict[str, Any]) -> UserState:
         """The row as arrays."""
-        seen = unpack_keys(row["seen"])
+        seen = unpack_seen(row)
         held = np.array(row["held"] or [], dtype=np.int32)
         unshown = ~np.isin(held, seen)
-        keys, weights = self._signals(row)
+        keys, weights = unpack_signals(row, self._settings.half_life_days)
         return UserState(
             known=bool(row["known"]),
             seen=seen,
@@ -168,15 +170,10 @@ class Leases:
             styles=read_style_preferences(row["style_preferences"]),
         )
 
-    def _signals(self, row: dict[str, Any]) -> tuple[Keys, Floats]:
-        """The latest signals as keys and weights, one entry per event."""
-        keys = np.array(row["signal_keys"] or [], dtype=np.int32)
-        if len(keys) == 0:
-            return keys, np.zeros(0, np.float32)
-        kinds = np.array([KIND_CODES[kind] for kind in row["signal_kinds"]], dtype=np.int8)
-        values = np.array([np.nan if value is None else value for value in row["signal_values"]], dtype=np.float32)
-        ages = np.array(row["signal_ages"], dtype=np.float32) / np.float32(DAY)
-        return keys, weigh(kinds, values, ages, typical_dwell(kinds, values), self._settings.half_life_days)
+
+async def _is_absorbed(connection: psycopg.AsyncConnection, user_id: str) -> bool:
+    """Whether all that the host recorded of the user was taken over; noted where it was."""
+    return await (await connection.execute(query("check_absorbed"), {"user_id": user_id})).fetchone() is not None
 
 
 async def _absorb(connection: psycopg.AsyncConnection, user_id: str) -> None:

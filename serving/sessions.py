@@ -55,8 +55,10 @@ class Sessions:
 
     async def _change(self, name: str, user_id: str, session_id: str, **values: Any) -> dict[str, Any] | None:
         """Run one statement on a session under its user's lock."""
-        async with transaction(self._pool) as connection, connection.cursor(row_factory=dict_row) as cursor:
-            await cursor.execute(query("lock_user"), {"user_id": user_id})
+        async with (
+            transaction(self._pool, [user_id]) as connection,
+            connection.cursor(row_factory=dict_row) as cursor,
+        ):
             await cursor.execute(query(name), {"user_id": user_id, "session_id": session_id, **values})
             return await cursor.fetchone()
 

@@ -36,6 +36,11 @@ RUNGS = Counter("vernissage_rung_slots_total", "Slots served from each rung of t
 SKIPPED = Counter("vernissage_rung_skipped_total", "Times a source of ranking could not answer.", ["source", "reason"])
 STALE = Counter("vernissage_stale_candidates_total", "Candidates dropped as no longer active at serve time.")
 EVENTS = Counter("vernissage_events_total", "Events received, by kind and outcome.", ["kind", "outcome"])
+GROUPS = Histogram(
+    "vernissage_write_group_events",
+    "Events that were written in one commit.",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500),
+)
 CLAIMS = Counter("vernissage_claims_total", "Claims, by outcome (granted, repeated, lost).", ["outcome"])
 LATE = Counter(
     "vernissage_late_draws_total", "Displays of the host's client whose session did not hold the artwork.", ["why"]

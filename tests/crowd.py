@@ -27,8 +27,8 @@ from serving.library import Library
 
 #: Tables that grow with what people do, or with the pool: no request may read one from end to end.
 GROWING = frozenset({
-    "seen", "events", "served_lists", "sessions", "user_art_impressions", "art_sessions", "artwork_keys", "absorbed",
-    "hosted_users", "replays", "art_favorites", "users",
+    "seen", "seen_bits", "events", "served_lists", "sessions", "user_art_impressions", "art_sessions", "artwork_keys",
+    "absorbed", "hosted_users", "replays", "art_favorites", "users",
 })  # fmt: skip
 SCANS = frozenset({"Index Scan", "Index Only Scan", "Bitmap Index Scan"})
 #: Takes over everything that the host recorded for a user past us; then the compact keys may well be read at once.
@@ -141,8 +141,8 @@ def _lists(host: Host, settings: Settings, user: str) -> Iterator[Statement]:
     """What asking for artworks sends."""
     leases = Leases(_no_pool(), host, settings)
     session = {"user_id": user, "session_id": "tab-49"}
-    yield Statement("user_state", leases._state, session | {"signals": settings.signals_per_user})
-    for name in ("absorb_keys", "absorb_marks", "note_absorbed"):
+    yield Statement("user_state", leases._state, session | {"signals": settings.signals_per_user, "kinds": list(KINDS)})
+    for name in ("check_absorbed", "absorb_keys", "absorb_marks", "note_absorbed"):
         yield Statement(name, query(name), {"user_id": user})
     yield Statement("supersede", query("supersede"), session | {"supersedes": "tab-48"})
     keys = list(range(19_900, 19_925))
@@ -163,11 +163,9 @@ def _displays(host: Host, settings: Settings, user: str) -> Iterator[Statement]:
     batch = {
         "event_keys": [uuid.uuid4() for _ in ids], "user_ids": [user] * count, "artwork_ids": ids,
         "kinds": ["displayed"] * count, "session_ids": ["tab-49"] * count, "lease_ids": [uuid.uuid4()] * count,
-        "values": [None] * count, "ats": [None] * count, "fenced": [True] * count, "most_passes": MOST_PASSES,
-        "stretch_seconds": 90.0, "grace_seconds": 60.0,
+        "values": [None] * count, "ats": [None] * count, "fenced": [True] * count, "users": [user],
+        "most_passes": MOST_PASSES, "stretch_seconds": 90.0, "grace_seconds": 60.0,
     }  # fmt: skip
-    yield Statement("register_named_artworks", query("register_named_artworks"), {"artwork_ids": ids})
-    yield Statement("known_users", query("known_users"), {"user_ids": [user]})
     yield Statement("record_events", Impressions(_no_pool(), host, settings)._record, batch)
     session = {"user_id": user, "session_id": "tab-49"}
     beat = {"client": Jsonb({"pending": 1}), "stretch_seconds": 90.0, "grace_seconds": 60.0}

@@ -9,9 +9,10 @@ import numpy as np
 import psycopg
 from psycopg.rows import dict_row
 
-from features.catalogue import LOAD_BATCH, Catalogue, activated, append, catalogue_query, empty, unpack_keys
+from features.catalogue import LOAD_BATCH, Catalogue, activated, append, catalogue_query, empty
 from features.database import query
 from features.host import read_host
+from features.packed import unpack_keys
 
 
 def take_pool(connection: psycopg.Connection) -> Catalogue:

@@ -39,20 +39,25 @@ WHERE k.artwork_key = ANY(%(keys)s) ORDER BY k.artwork_key;
 
 -- A user ----------------------------------------------------------------------------------------------------------
 
--- Orders the requests of one user; a statement of its own, so that the next one's snapshot is taken after the wait. The
--- same goes for the clock: leases are judged by statement_timestamp(), since now() is when the wait began.
--- name: lock_user
-SELECT pg_advisory_xact_lock(hashtextextended(%(user_id)s, 0));
-
--- Everything a request needs to know of its user, in one row.
+-- Everything a request needs to know of its user, in one row; what it has many of is packed (features.packed). What the
+-- host itself recorded lately is looked for each time (host_ahead), all of it at a session's start and every hour.
 -- name: user_state
 SELECT
+    (SELECT string_agg(int4send(s.block) || bit_send(s.bits), ''::bytea) FROM vernissage.seen_bits AS s
+     WHERE s.user_id = %(user_id)s) AS seen,
     (SELECT string_agg(int4send(s.artwork_key), ''::bytea) FROM vernissage.seen AS s
-     WHERE s.user_id = %(user_id)s AND (s.loaded_by IS NULL OR s.loaded_by <> %(session_id)s)) AS seen,
-    (SELECT count(*) FROM public.user_art_impressions AS i WHERE i.user_id = %(user_id)s) AS host_rows,
-    (SELECT max(i.viewed_at) FROM public.user_art_impressions AS i WHERE i.user_id = %(user_id)s) AS host_latest,
-    coalesce((SELECT b.host_rows FROM vernissage.absorbed AS b WHERE b.user_id = %(user_id)s), 0) AS absorbed_rows,
-    (SELECT b.host_latest FROM vernissage.absorbed AS b WHERE b.user_id = %(user_id)s) AS absorbed_latest,
+     WHERE s.user_id = %(user_id)s AND s.loaded_by = %(session_id)s) AS loaded,
+    EXISTS (
+        SELECT FROM (SELECT n.artwork_id FROM public.user_art_impressions AS n
+                     WHERE n.user_id = %(user_id)s
+                       AND n.viewed_at > coalesce(b.host_latest - interval '10 minutes', '-infinity')
+                     ORDER BY n.viewed_at DESC LIMIT 200) AS i
+        WHERE NOT EXISTS (
+            SELECT FROM vernissage.artwork_keys AS k
+            JOIN vernissage.seen AS s ON s.user_id = %(user_id)s AND s.artwork_key = k.artwork_key
+            WHERE k.artwork_id = i.artwork_id)
+    ) AS host_ahead,
+    b.checked_at < CASE WHEN o.live THEN statement_timestamp() - interval '1 hour' ELSE 'infinity' END AS host_unchecked,
     o.held, o.passes, o.retired,
     (SELECT string_agg(int4send(key), ''::bytea) FROM vernissage.sessions AS o, unnest(o.held) AS key
      WHERE o.user_id = %(user_id)s AND o.session_id <> %(session_id)s
@@ -60,14 +65,15 @@ SELECT
     (SELECT extract(epoch FROM min(o.expires_at) - statement_timestamp())::float8 FROM vernissage.sessions AS o
      WHERE o.user_id = %(user_id)s AND o.session_id <> %(session_id)s
        AND o.expires_at > statement_timestamp() AND o.held <> '{}') AS next_expiry,
-    (SELECT l.recommendation_id FROM vernissage.served_lists AS l
-     WHERE l.user_id = %(user_id)s AND l.session_id = %(session_id)s
-     ORDER BY l.served_at DESC LIMIT 1) AS last_list,
-    e.keys AS signal_keys, e.kinds AS signal_kinds, e.values AS signal_values, e.ages AS signal_ages,
+    o.last_list, e.keys, e.kinds, e.values, e.ages,
     u.*
 FROM (SELECT 1) AS one
 LEFT JOIN LATERAL (
-    SELECT CASE WHEN r.expires_at > statement_timestamp() THEN r.held ELSE '{}' END AS held,
+    SELECT a.host_latest, a.checked_at FROM vernissage.absorbed AS a WHERE a.user_id = %(user_id)s
+) AS b ON true
+LEFT JOIN LATERAL (
+    SELECT r.last_list, r.expires_at > statement_timestamp() AS live,
+           CASE WHEN r.expires_at > statement_timestamp() THEN r.held ELSE '{}' END AS held,
            CASE WHEN r.expires_at > statement_timestamp() THEN r.passes ELSE '{}' END AS passes,
            CASE WHEN r.expires_at > statement_timestamp() THEN r.retired ELSE r.retired || ARRAY(
                SELECT h.artwork_key FROM unnest(r.held, r.passes) AS h (artwork_key, passes) WHERE h.passes > 0)
@@ -75,8 +81,10 @@ LEFT JOIN LATERAL (
     FROM vernissage.sessions AS r WHERE r.user_id = %(user_id)s AND r.session_id = %(session_id)s
 ) AS o ON true
 LEFT JOIN LATERAL (
-    SELECT array_agg(r.artwork_key) AS keys, array_agg(r.kind) AS kinds,
-           array_agg(r.value) AS values, array_agg(extract(epoch FROM now() - r.at)::float8) AS ages
+    SELECT string_agg(int4send(r.artwork_key), ''::bytea) AS keys,
+           string_agg(int4send(array_position(%(kinds)s::text[], r.kind) - 1), ''::bytea) AS kinds,
+           string_agg(float4send(coalesce(r.value, 'NaN')), ''::bytea) AS values,
+           string_agg(float4send((date_part('epoch', now() - r.at) / 86400)::real), ''::bytea) AS ages
     FROM (
         (SELECT t.artwork_key, t.kind, t.value, t.at FROM vernissage.events AS t
          WHERE t.user_id = %(user_id)s AND t.kind <> 'displayed' ORDER BY t.at DESC LIMIT %(signals)s)
@@ -114,14 +122,30 @@ WHERE i.user_id = %(user_id)s
 ON CONFLICT (user_id, artwork_key) DO UPDATE SET seen_at = excluded.seen_at WHERE v.seen_at > excluded.seen_at;
 
 -- name: note_absorbed
-INSERT INTO vernissage.absorbed (user_id, host_rows, host_latest)
-SELECT %(user_id)s, count(*), max(i.viewed_at) FROM public.user_art_impressions AS i WHERE i.user_id = %(user_id)s
-ON CONFLICT (user_id) DO UPDATE SET host_rows = excluded.host_rows, host_latest = excluded.host_latest;
+INSERT INTO vernissage.absorbed (user_id, host_rows, host_latest, checked_at)
+SELECT %(user_id)s, count(*), max(i.viewed_at), statement_timestamp()
+FROM public.user_art_impressions AS i WHERE i.user_id = %(user_id)s
+ON CONFLICT (user_id) DO UPDATE SET
+    host_rows = excluded.host_rows, host_latest = excluded.host_latest, checked_at = excluded.checked_at;
+
+-- Whether the host holds of a user just what was taken over; then that is noted, and the answer is a row.
+-- name: check_absorbed
+UPDATE vernissage.absorbed AS b SET checked_at = statement_timestamp()
+WHERE b.user_id = %(user_id)s
+  AND (b.host_rows, coalesce(b.host_latest, '-infinity')) = (
+      SELECT count(*), coalesce(max(i.viewed_at), '-infinity') FROM public.user_art_impressions AS i
+      WHERE i.user_id = %(user_id)s)
+RETURNING true;
+
+-- A list lost something on its way: the next request shall look at all that the host holds.
+-- name: doubt_absorbed
+UPDATE vernissage.absorbed AS b SET checked_at = '-infinity' WHERE b.user_id = %(user_id)s;
 
 -- Lists -----------------------------------------------------------------------------------------------------------
 
--- Write one list: only artworks that are active at this moment, the first `limit` of them in order; the row is the
--- lease, the exposure log and the attribution key. Returns the artworks as the host has them now.
+-- Write one list: only artworks that are active at this moment and that neither we nor the host has marked as seen (but
+-- for those that the session itself has loaded), the first `limit` of them in order; the row is the lease, the exposure
+-- log and the attribution key. Returns the artworks as the host has them now.
 -- name: lease_list
 WITH offered AS (
     SELECT o.artwork_key, o.score, o.rung, o.position, {columns}
@@ -129,7 +153,11 @@ WITH offered AS (
          WITH ORDINALITY AS o (artwork_key, score, rung, position)
     JOIN vernissage.artwork_keys AS k ON k.artwork_key = o.artwork_key
     JOIN public.art_sessions AS a ON a.id = k.artwork_id
-    WHERE {active}
+    WHERE {active} AND coalesce(
+        (SELECT v.loaded_by IS NOT NULL AND v.loaded_by = %(session_id)s
+         FROM vernissage.seen AS v WHERE v.user_id = %(user_id)s AND v.artwork_key = k.artwork_key),
+        NOT EXISTS (SELECT FROM public.user_art_impressions AS i
+                    WHERE i.user_id = %(user_id)s AND i.artwork_id = k.artwork_id))
     ORDER BY o.position
     LIMIT %(limit)s
 ), list AS (
@@ -147,8 +175,9 @@ WITH offered AS (
 ), hosted AS (
     INSERT INTO vernissage.hosted_users (user_id) SELECT %(user_id)s WHERE %(known)s ON CONFLICT DO NOTHING
 ), session AS (
-    INSERT INTO vernissage.sessions AS s (user_id, session_id, expires_at, held, passes, retired)
-    SELECT %(user_id)s, %(session_id)s, statement_timestamp() + make_interval(secs => %(first_seconds)s),
+    INSERT INTO vernissage.sessions AS s (user_id, session_id, last_list, expires_at, held, passes, retired)
+    SELECT %(user_id)s, %(session_id)s, %(recommendation_id)s::uuid,
+           statement_timestamp() + make_interval(secs => %(first_seconds)s),
            %(held)s::integer[] || coalesce(array_agg(f.artwork_key ORDER BY f.position)
                FILTER (WHERE f.artwork_key <> ALL (%(held)s::integer[])), '{}'),
            %(passes)s::smallint[] || array_fill(0::smallint, ARRAY[(count(*)
@@ -162,58 +191,62 @@ WITH offered AS (
             ELSE statement_timestamp()
                  + make_interval(secs => cardinality(excluded.held) * %(stretch_seconds)s + %(grace_seconds)s)
         END),
-        held = excluded.held, passes = excluded.passes, retired = excluded.retired
+        last_list = excluded.last_list, held = excluded.held, passes = excluded.passes, retired = excluded.retired
     RETURNING s.expires_at, s.shown
 )
 SELECT f.*, s.expires_at, s.shown FROM offered AS f, session AS s ORDER BY f.position;
 
 -- Impressions -----------------------------------------------------------------------------------------------------
 
--- name: register_named_artworks
-INSERT INTO vernissage.artwork_keys (artwork_id)
-SELECT DISTINCT n.artwork_id FROM unnest(%(artwork_ids)s::text[]) AS n (artwork_id)
-WHERE NOT EXISTS (SELECT FROM vernissage.artwork_keys AS k WHERE k.artwork_id = n.artwork_id)
-ORDER BY n.artwork_id
-ON CONFLICT DO NOTHING;
-
--- name: lock_users
-SELECT pg_advisory_xact_lock(hashtextextended(n.user_id, 0))
-FROM (SELECT DISTINCT unnest(%(user_ids)s::text[]) AS user_id ORDER BY 1) AS n;
-
 -- Record a batch of events in one statement: the log (once per event), the seen marks (any signal comes from somebody
 -- who has seen the artwork), the host's own impressions (only for users and artworks that the host holds; its first
 -- sighting stays), and the end of the leases. A fenced event is a claim: it counts only while its session holds the
 -- artwork under that lease and nobody has shown it. Unfenced ones are always recorded: they have happened.
+-- Existence is asked for by single rows of unique keys, never by EXISTS: while a table is young PostgreSQL would read it
+-- whole for that, and go on so with the prepared plan when it has grown. Returns one byte per event, in order.
 -- name: record_events
-WITH sent AS (
-    SELECT n.ordinal, n.event_key, n.user_id, n.artwork_id, n.kind, n.session_id, n.lease_id, n.value,
-           least(coalesce(n.at, statement_timestamp()), statement_timestamp()) AS at, k.artwork_key,
-           EXISTS (SELECT FROM public.art_sessions AS a WHERE a.id = n.artwork_id) AS artwork_known,
-           EXISTS (SELECT FROM vernissage.events AS e
-                   WHERE e.event_key = n.event_key AND e.artwork_key = k.artwork_key) AS repeated,
+WITH named AS (
+    SELECT * FROM unnest(
+        %(event_keys)s::uuid[], %(user_ids)s::text[], %(artwork_ids)s::text[], %(kinds)s::text[], %(session_ids)s::text[],
+        %(lease_ids)s::uuid[], %(values)s::real[], %(ats)s::timestamptz[], %(fenced)s::boolean[])
+    WITH ORDINALITY AS n (event_key, user_id, artwork_id, kind, session_id, lease_id, value, at, fenced, ordinal)
+), people AS MATERIALIZED (
+    SELECT u.id FROM public.users AS u WHERE u.id = ANY (%(users)s::text[])
+), keyed AS (
+    INSERT INTO vernissage.artwork_keys (artwork_id)
+    SELECT DISTINCT n.artwork_id FROM named AS n
+    WHERE (SELECT k.artwork_key FROM vernissage.artwork_keys AS k WHERE k.artwork_id = n.artwork_id) IS NULL
+    ORDER BY n.artwork_id
+    ON CONFLICT (artwork_id) DO UPDATE SET artwork_id = excluded.artwork_id  -- so that its key is returned all the same
+    RETURNING artwork_key, artwork_id
+), known AS (
+    SELECT n.*, n.user_id IN (SELECT p.id FROM people AS p) AS user_known, coalesce(
+               (SELECT k.artwork_key FROM vernissage.artwork_keys AS k WHERE k.artwork_id = n.artwork_id),
+               (SELECT f.artwork_key FROM keyed AS f WHERE f.artwork_id = n.artwork_id)) AS artwork_key
+    FROM named AS n
+), sent AS (
+    SELECT n.ordinal, n.event_key, n.user_id, n.artwork_id, n.kind, n.session_id, n.lease_id, n.value, n.user_known,
+           least(coalesce(n.at, statement_timestamp()), statement_timestamp()) AS at, n.artwork_key,
+           coalesce((SELECT true FROM public.art_sessions AS a WHERE a.id = n.artwork_id), false) AS artwork_known,
+           coalesce((SELECT e.artwork_key = n.artwork_key FROM vernissage.events AS e WHERE e.event_key = n.event_key),
+                    false) AS repeated,
            NOT n.fenced OR (
-               NOT EXISTS (SELECT FROM vernissage.events AS e WHERE e.event_key = n.event_key)
-               AND EXISTS (SELECT FROM vernissage.sessions AS o
-                       WHERE o.user_id = n.user_id AND o.session_id = coalesce(n.session_id, '')
-                         AND o.expires_at > statement_timestamp() AND k.artwork_key = ANY (o.held))
-               AND EXISTS (SELECT FROM vernissage.served_lists AS l
-                           WHERE l.recommendation_id = n.lease_id AND l.user_id = n.user_id
-                             AND k.artwork_key = ANY (l.artwork_keys))
-               AND EXISTS (SELECT FROM public.art_sessions AS a WHERE a.id = n.artwork_id AND {active})
+               (SELECT e.artwork_key FROM vernissage.events AS e WHERE e.event_key = n.event_key) IS NULL
+               AND (SELECT o.expires_at > statement_timestamp() AND n.artwork_key = ANY (o.held)
+                    FROM vernissage.sessions AS o
+                    WHERE o.user_id = n.user_id AND o.session_id = coalesce(n.session_id, '')) IS TRUE
+               AND (SELECT l.user_id = n.user_id AND n.artwork_key = ANY (l.artwork_keys)
+                    FROM vernissage.served_lists AS l WHERE l.recommendation_id = n.lease_id) IS TRUE
+               AND (SELECT true FROM public.art_sessions AS a WHERE a.id = n.artwork_id AND {active}) IS TRUE
                AND coalesce(
                    (SELECT v.loaded_by IS NOT NULL AND v.loaded_by = coalesce(n.session_id, '')
-                    FROM vernissage.seen AS v WHERE v.user_id = n.user_id AND v.artwork_key = k.artwork_key),
-                   NOT EXISTS (SELECT FROM public.user_art_impressions AS i  -- the host may have shown it past us
-                               WHERE i.user_id = n.user_id AND i.artwork_id = n.artwork_id))
-               AND (EXISTS (SELECT FROM public.users AS u WHERE u.id = n.user_id)
-                    OR NOT EXISTS (SELECT FROM vernissage.hosted_users AS w WHERE w.user_id = n.user_id))
+                    FROM vernissage.seen AS v WHERE v.user_id = n.user_id AND v.artwork_key = n.artwork_key),
+                   (SELECT true FROM public.user_art_impressions AS i  -- the host may have shown it past us
+                    WHERE i.user_id = n.user_id AND i.artwork_id = n.artwork_id) IS NULL)
+               AND (n.user_known
+                    OR (SELECT true FROM vernissage.hosted_users AS w WHERE w.user_id = n.user_id) IS NULL)
            ) AS allowed
-    FROM unnest(%(event_keys)s::uuid[], %(user_ids)s::text[], %(artwork_ids)s::text[], %(kinds)s::text[],
-                %(session_ids)s::text[], %(lease_ids)s::uuid[], %(values)s::real[], %(ats)s::timestamptz[],
-                %(fenced)s::boolean[])
-         WITH ORDINALITY
-         AS n (event_key, user_id, artwork_id, kind, session_id, lease_id, value, at, fenced, ordinal)
-    JOIN vernissage.artwork_keys AS k ON k.artwork_id = n.artwork_id
+    FROM known AS n
 ), counted AS (
     SELECT DISTINCT ON (event_key, artwork_key) * FROM sent WHERE allowed ORDER BY event_key, artwork_key, ordinal
 ), logged AS (
@@ -230,8 +263,8 @@ WITH sent AS (
 ), hosted AS (
     INSERT INTO public.user_art_impressions (id, user_id, artwork_id, viewed_at)
     SELECT gen_random_uuid()::text, s.user_id, s.artwork_id, min(s.at) AT TIME ZONE 'UTC'
-    FROM counted AS s JOIN public.users AS u ON u.id = s.user_id
-    WHERE s.artwork_known
+    FROM counted AS s
+    WHERE s.artwork_known AND s.user_known
     GROUP BY s.user_id, s.artwork_id
     ON CONFLICT DO NOTHING
     RETURNING user_id, viewed_at
@@ -242,7 +275,7 @@ WITH sent AS (
         host_rows = b.host_rows + excluded.host_rows, host_latest = greatest(b.host_latest, excluded.host_latest)
 ), noted AS (
     INSERT INTO vernissage.hosted_users (user_id)
-    SELECT DISTINCT c.user_id FROM counted AS c JOIN public.users AS u ON u.id = c.user_id
+    SELECT DISTINCT c.user_id FROM counted AS c WHERE c.user_known
     ON CONFLICT DO NOTHING
 ), shown AS (
     UPDATE vernissage.sessions AS o SET
@@ -270,13 +303,17 @@ WITH sent AS (
           FROM counted GROUP BY user_id) AS d
     WHERE o.user_id = d.user_id AND (o.held && d.keys OR o.session_id = ANY (d.session_ids))
 )
-SELECT s.ordinal, s.artwork_id, s.artwork_known, s.repeated, s.allowed,
-       l.event_key IS NOT NULL AND s.ordinal = min(s.ordinal) FILTER (WHERE s.allowed) OVER (PARTITION BY s.event_key) AS logged,
-       m.artwork_key IS NOT NULL AS marked
-FROM sent AS s
-LEFT JOIN logged AS l USING (event_key)
-LEFT JOIN marked AS m ON m.user_id = s.user_id AND m.artwork_key = s.artwork_key
-ORDER BY s.ordinal;
+SELECT string_agg(set_byte('\x00', 0, r.flags), ''::bytea ORDER BY r.ordinal)
+FROM (
+    SELECT s.ordinal,
+           s.artwork_known::integer + 2 * s.user_known::integer + 4 * s.repeated::integer
+           + 8 * (l.event_key IS NOT NULL
+                  AND s.ordinal = min(s.ordinal) FILTER (WHERE s.allowed) OVER (PARTITION BY s.event_key))::integer
+           + 16 * (m.artwork_key IS NOT NULL)::integer AS flags
+    FROM sent AS s
+    LEFT JOIN logged AS l USING (event_key)
+    LEFT JOIN marked AS m ON m.user_id = s.user_id AND m.artwork_key = s.artwork_key
+) AS r;
 
 -- The leases of a replaced session (a page reload) pass over to its successor, with what it had only loaded.
 -- name: supersede
@@ -325,9 +362,6 @@ FROM (SELECT cardinality(o.held) AS held FROM vernissage.sessions AS o
       WHERE o.user_id = %(user_id)s AND o.session_id = %(session_id)s AND o.expires_at > statement_timestamp()) AS b
 WHERE s.user_id = %(user_id)s AND s.session_id = %(session_id)s
 RETURNING b.held;
-
--- name: known_users
-SELECT array_agg(u.id) FROM public.users AS u WHERE u.id = ANY(%(user_ids)s);
 
 -- Users whom the host has deleted since we served them; all their rows go (an artwork's seen marks stay).
 -- name: lock_erasure
@@ -991,7 +1025,8 @@ FROM vernissage.sessions AS s WHERE s.expires_at > now();
 
 -- What the users with live leases have seen, for a bounded number of them.
 -- name: seen_by_live_users
-SELECT (SELECT string_agg(int4send(v.artwork_key), ''::bytea) FROM vernissage.seen AS v WHERE v.user_id = u.user_id)
+SELECT (SELECT string_agg(int4send(v.block) || bit_send(v.bits), ''::bytea) FROM vernissage.seen_bits AS v
+        WHERE v.user_id = u.user_id)
 FROM (SELECT DISTINCT s.user_id FROM vernissage.sessions AS s WHERE s.expires_at > now() LIMIT %(users)s) AS u;
 
 -- name: pregenerations
@@ -1198,8 +1233,10 @@ INSERT INTO public.art_sessions ({columns}) VALUES ({places}) ON CONFLICT (id) D
 -- session has only loaded is still to be seen there. Packed: keys, and ages in seconds, newest first.
 -- name: demand_state
 SELECT n.user_id, t.tabs,
+    (SELECT string_agg(int4send(s.block) || bit_send(s.bits), ''::bytea) FROM vernissage.seen_bits AS s
+     WHERE s.user_id = n.user_id) AS seen,
     (SELECT string_agg(int4send(s.artwork_key), ''::bytea) FROM vernissage.seen AS s
-     WHERE s.user_id = n.user_id AND (s.loaded_by IS NULL OR t.live IS NULL OR s.loaded_by <> ALL (t.live))) AS seen,
+     WHERE s.user_id = n.user_id AND s.loaded_by = ANY (t.live)) AS loaded,
     (SELECT string_agg(int4send(least(date_part('epoch', statement_timestamp() - d.at), 2e9)::integer), ''::bytea)
      FROM (SELECT e.at FROM vernissage.events AS e WHERE e.user_id = n.user_id AND e.kind = 'displayed'
            ORDER BY e.at DESC LIMIT %(displays)s) AS d) AS ages,

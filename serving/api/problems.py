@@ -47,6 +47,7 @@ TITLES = {
     413: "Too large",
     499: "Client gone",  # no standard's, but widely known; only our metrics and log ever see it
     500: "Internal error",
+    429: "Busy",
     503: "Not available",
 }
 

@@ -16,12 +16,13 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from features.arrays import Floats, Keys
-from features.catalogue import read_style_preferences, unpack_keys
+from features.catalogue import read_style_preferences
 from features.database import query, transaction
 from features.host import USER_COLUMNS, Host
+from features.packed import unpack_keys, unpack_seen, unpack_signals
 from features.settings import Settings
 from features.visits import PAUSE, find_visits, session_counts
-from features.weights import KINDS, typical_dwell, weigh
+from features.weights import KINDS
 from serving.generation.demand import Counts, Numbers, Users
 
 DISPLAYS = 500  # latest ones of each user that habits are read from
@@ -62,9 +63,6 @@ class Taste:
     weights: Floats
 
 
-NO_TASTE = Taste(np.zeros(0, np.int32), np.zeros(0, np.float32))
-
-
 class Situation:
     """Reads people for one host."""
 
@@ -83,7 +81,8 @@ class Situation:
     async def tastes(self, user_ids: Sequence[str]) -> list[Taste]:
         """The signals of these users, in this order."""
         rows = await self._rows(self._tastes, user_ids, kinds=list(KINDS), signals=self._settings.signals_per_user)
-        return await asyncio.to_thread(lambda: [_taste(row, self._settings.half_life_days) for row in rows])
+        half_life = self._settings.half_life_days
+        return await asyncio.to_thread(lambda: [Taste(*unpack_signals(row, half_life)) for row in rows])
 
     async def active(self, most: int) -> tuple[list[str], int]:
         """The users active within a week, the latest first and at most ``most``, and how many there are in all."""
@@ -107,7 +106,7 @@ def _people(user_ids: Sequence[str], rows: Sequence[dict[str, Any]], gap: float)
     return People(
         user_ids=list(user_ids),
         users=_users(rows, gap),
-        seen=[unpack_keys(row["seen"]) for row in rows],
+        seen=[unpack_seen(row) for row in rows],
         styles=[read_style_preferences(row["style_preferences"]) for row in rows],
         orientations=[row["preferred_orientation"] for row in rows],
         plans=[row["subscription_tier"] for row in rows],
@@ -146,13 +145,3 @@ def paces(owners: np.ndarray, at: Numbers, tabs: Numbers, gap: float) -> Numbers
     first = np.cumsum(counts) - counts
     found[enough] = seconds[first[enough] + counts[enough] // 2] * np.maximum(tabs[enough], 1)
     return np.asarray(np.clip(found, FASTEST * gap, gap))
-
-
-def _taste(row: dict[str, Any], half_life_days: float) -> Taste:
-    """The packed signals of one user."""
-    if not row["keys"]:
-        return NO_TASTE
-    kinds = unpack_keys(row["kinds"]).astype(np.int8)
-    values, ages = (np.frombuffer(row[name], dtype=">f4").astype(np.float32) for name in ("values", "ages"))
-    weights = weigh(kinds, values, ages, typical_dwell(kinds, values), half_life_days)
-    return Taste(unpack_keys(row["keys"]), weights)

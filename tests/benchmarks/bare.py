@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 from starlette.applications import Starlette
@@ -26,11 +25,15 @@ from features.database import make_pool, query, transaction
 from features.host import ARTWORK_COLUMNS, USER_COLUMNS, Host, introspect
 from features.identifiers import new_id
 from features.settings import Settings
+from features.weights import KINDS
 
 DATABASE_URL = "BARE_DATABASE_URL"
 LIMIT, SPARES = 20, 5
 
-_READ = "SELECT string_agg(int4send(s.artwork_key), ''::bytea) FROM vernissage.seen AS s WHERE s.user_id = %(user_id)s"
+_READ = """
+SELECT string_agg(int4send(s.block) || bit_send(s.bits), ''::bytea) FROM vernissage.seen_bits AS s
+WHERE s.user_id = %(user_id)s
+"""
 _INSERT = """
 INSERT INTO vernissage.served_lists (recommendation_id, user_id, session_id, policy, requested, artwork_keys, scores,
                                      rungs, propensities, candidate_hash, candidate_size, excluded)
@@ -65,12 +68,10 @@ async def ours(request: Request) -> Response:
     """Our statements, bare."""
     shared: State = request.app.state.shared
     user_id = request.path_params["user_id"]
-    asked = {"user_id": user_id, "session_id": "bare", "signals": Settings().signals_per_user}
-    async with transaction(shared.pool) as connection, connection.cursor(binary=True) as cursor:
-        async with connection.pipeline():
-            await _lock(connection, user_id)
-            await cursor.execute(shared.read, asked)
-            await cursor.fetchone()
+    asked = {"user_id": user_id, "session_id": "bare", "signals": Settings().signals_per_user, "kinds": list(KINDS)}
+    async with transaction(shared.pool, [user_id]) as connection, connection.cursor(binary=True) as cursor:
+        await cursor.execute(shared.read, asked)
+        await cursor.fetchone()
         await cursor.execute(shared.write, _list_values(user_id, shared.keys))
         await cursor.fetchall()
     return JSONResponse({})
@@ -80,18 +81,11 @@ async def least(request: Request) -> Response:
     """The least statements."""
     shared: State = request.app.state.shared
     user_id = request.path_params["user_id"]
-    async with transaction(shared.pool) as connection, connection.cursor(binary=True) as cursor:
-        async with connection.pipeline():
-            await _lock(connection, user_id)
-            await cursor.execute(_READ, {"user_id": user_id})
-            await cursor.fetchone()
+    async with transaction(shared.pool, [user_id]) as connection, connection.cursor(binary=True) as cursor:
+        await cursor.execute(_READ, {"user_id": user_id})
+        await cursor.fetchone()
         await connection.execute(_INSERT, _list_values(user_id, shared.keys[:LIMIT]))
     return JSONResponse({})
-
-
-async def _lock(connection: psycopg.AsyncConnection[Any], user_id: str) -> None:
-    """The user's lock."""
-    await connection.execute(query("lock_user"), {"user_id": user_id})
 
 
 def _state_statement(host: Host) -> str:

@@ -13,7 +13,7 @@ import pytest
 from psycopg_pool import AsyncConnectionPool
 
 from features.catalogue import pool_counts
-from features.database import connect, make_pool, query, transaction
+from features.database import SURE_SECONDS, connect, make_pool, query, transaction
 from features.errors import DatabaseUnavailableError
 from features.host import Host, introspect
 from features.settings import Settings
@@ -142,6 +142,7 @@ def test_asking_for_a_connection_in_a_stall_ends_soon(proxy: Proxy, impatient: S
 
     async def scene() -> None:
         async with opened(proxy, impatient) as pool:
+            await asyncio.sleep(2 * SURE_SECONDS)
             proxy.stall()
             for _ in range(3):
                 assert await seconds_until_down(ask(pool)) < WAIT + SLACK
@@ -177,6 +178,7 @@ def test_idle_connections_that_a_firewall_forgot_cost_nobody_a_failure(proxy: Pr
 
     async def scene() -> None:
         async with opened(proxy, several) as pool:
+            await asyncio.sleep(2 * SURE_SECONDS)
             proxy.forget()
             started = time.monotonic()
             for _ in range(12):
@@ -199,6 +201,19 @@ def test_a_reset_in_the_middle_is_one_failure_and_the_next_transaction_works(pro
         async with opened(proxy, impatient) as pool:
             await seconds_until_down(reset(pool))
             for _ in range(5):
+                await ask(pool)
+
+    run(scene())
+
+
+def test_connections_that_end_just_after_use_cost_nobody_a_failure(proxy: Proxy, impatient: Settings) -> None:
+    """They are not asked first whether they live: what has not begun yet begins on another one."""
+
+    async def scene() -> None:
+        async with opened(proxy, impatient) as pool:
+            for _ in range(3):
+                await asyncio.gather(*(ask(pool) for _ in range(4)))
+                proxy.cut()
                 await ask(pool)
 
     run(scene())
@@ -233,7 +248,7 @@ def test_the_server_frees_the_lock_of_a_client_that_was_lost_in_a_stall(
             await seconds_until_down(hold(pool, impatient, proxy.stall))
             with connect(database_url) as other:
                 other.execute("SET statement_timeout = '5s'")
-                other.execute(query("lock_user"), {"user_id": "ada"})
+                other.execute("SELECT pg_advisory_xact_lock(hashtextextended('ada', 0))")
 
     run(scene())
 

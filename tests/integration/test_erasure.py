@@ -13,7 +13,8 @@ from tests.service import Service
 from tests.tab import assert_lost, claim_of, items_of, seen_of, send
 
 TABLES = (
-    "seen", "events", "served_lists", "sessions", "absorbed", "hosted_users", "replays", "experiment_overrides",
+    "seen", "seen_bits", "events", "served_lists", "sessions", "absorbed", "hosted_users", "replays",
+    "experiment_overrides",
 )  # fmt: skip
 POLL_SECONDS = 0.5
 

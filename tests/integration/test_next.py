@@ -365,7 +365,7 @@ class TestTruth:
         host.see(user, rest[:1], viewed_at="2020-01-01")
         answer = service.next(user, "tab", limit=6)
         assert set(ids_of(answer)) == {*held[1:], *rest[1:]}
-        assert answer["unseen_total"] == 4
+        assert service.next(user, "tab", limit=6)["unseen_total"] == 4  # counted once a list has missed it
 
     def test_what_somebody_likes_is_offered_more(self, service: Service, host: Host, user: str) -> None:
         """Without any model: artworks near to a liked one come first, near to a disliked one last."""

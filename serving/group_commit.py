@@ -1,0 +1,105 @@
+"""Writes that arrive while another is under way go together in the next one: one transaction and one flush for all.
+
+A commit waits for the disk once, however much it holds. So nobody waits longer than for the write that is under way and
+the one that follows, and the more arrive the fewer commits each needs (group commit: DeWitt et al., "Implementation
+techniques for main memory database systems", SIGMOD 1984). Nothing here knows what is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from features.errors import DatabaseUnavailableError, TooMuchToWriteError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Waiter(Generic[Item, Result]):
+    """One caller's items, and what they come to."""
+
+    def __init__(self, owners: frozenset[str], items: Sequence[Item]) -> None:
+        self.owners = owners
+        self.items = items
+        self.done: asyncio.Future[Sequence[Result]] = asyncio.get_running_loop().create_future()
+
+
+class GroupCommit(Generic[Item, Result]):
+    """Gathers what callers write, for ``write``, which returns a result for each item in order, once all are durable.
+
+    No group holds two callers' items of one owner: what one owner's callers write stays in their order, each seeing
+    what the one before it did. At most ``room`` items wait: then TooMuchToWriteError, before memory grows.
+    """
+
+    def __init__(
+        self, write: Callable[[list[Item]], Awaitable[Sequence[Result]]], *, most: int, room: int, lanes: int
+    ) -> None:
+        self._write = write
+        self._most = most
+        self._room = room
+        self._lanes = lanes
+        self._queue: list[Waiter[Item, Result]] = []
+        self._waiting = 0  # items
+        self._writing: set[asyncio.Task[None]] = set()
+
+    async def write(self, owners: frozenset[str], items: Sequence[Item]) -> Sequence[Result]:
+        """The results of ``items``, in order, durable. Raises TooMuchToWriteError, and whatever writing them raises."""
+        if self._waiting + len(items) > self._room and self._queue:
+            raise TooMuchToWriteError(waiting=self._waiting, most=self._room)
+        waiter: Waiter[Item, Result] = Waiter(owners, items)
+        self._queue.append(waiter)
+        self._waiting += len(items)
+        if len(self._writing) < self._lanes:
+            task = asyncio.create_task(self._go_on())
+            self._writing.add(task)
+            task.add_done_callback(self._writing.discard)
+        return await waiter.done
+
+    async def _go_on(self) -> None:
+        """Write group after group until nobody waits."""
+        while self._queue:
+            await self._write_group(self._take())
+
+    def _take(self) -> list[Waiter[Item, Result]]:
+        """The next group: in order of arrival, whoever's owners are not in it and do not wait for somebody else."""
+        group: list[Waiter[Item, Result]] = []
+        rest: list[Waiter[Item, Result]] = []
+        busy: set[str] = set()
+        count = 0
+        for waiter in self._queue:
+            if busy.isdisjoint(waiter.owners) and (not group or count + len(waiter.items) <= self._most):
+                group.append(waiter)
+                count += len(waiter.items)
+            else:
+                rest.append(waiter)
+            busy |= waiter.owners
+        self._queue = rest
+        self._waiting -= count
+        return group
+
+    async def _write_group(self, group: list[Waiter[Item, Result]]) -> None:
+        """Write the group as one. Where something of it cannot be written, each goes alone, so that none fails all."""
+        try:
+            results = await self._write([item for waiter in group for item in waiter.items])
+        except Exception as error:  # noqa: BLE001 - it is handed to those whose write it was
+            if len(group) == 1 or isinstance(error, DatabaseUnavailableError):
+                for waiter in group:
+                    _fail(waiter, error)
+                return
+            for waiter in group:
+                await self._write_group([waiter])
+            return
+        start = 0
+        for waiter in group:
+            end = start + len(waiter.items)
+            if not waiter.done.done():  # its caller may have gone
+                waiter.done.set_result(results[start:end])
+            start = end
+
+
+def _fail(waiter: Waiter[Item, Result], error: Exception) -> None:
+    """Hand the error to its caller, unless the caller has gone."""
+    if not waiter.done.done():
+        waiter.done.set_exception(error)
