@@ -2,9 +2,9 @@
 
 python tests/evidence/soak.py [--minutes 30] [--rate 200] [--workers 1]   (or MINUTES=3 make evidence NAME=soak)
 
-Resident memory of the largest worker every 10 s. The slope is Theil and Sen's, with the 95% interval of its ranks, over
-what comes after the first sixth: caches fill there. The limit is 1.4 times what a stock BentoML worker with an empty
-handler has, measured in the same run, and 1 KB per artwork.
+Resident memory of the largest worker every 10 s. The slope is Theil and Sen's, with the 95% interval of its ranks,
+over what comes after the first sixth: caches fill there. The limit is 1.4 times what an idle worker without any
+artworks has, measured in the same run, and 1 KB per artwork.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from scipy.stats import theilslopes
 
 from features.database import connect
 from tests.benchmarks.figures import machine
-from tests.benchmarks.world import ARTWORKS, Gallery, gallery
+from tests.benchmarks.world import ARTWORKS, gallery
 from tests.loads import Watch, cpu_table, give_past, resources
 from tests.service import Service
-from tests.stage import conclude
+from tests.stage import conclude, stage
 from training.load.checks import settle
 from training.load.crowd import Load, drive
 from training.load.report import figures, table
@@ -52,8 +52,8 @@ def main() -> None:
         seconds_per_artwork=SECONDS_PER_ARTWORK,
         seconds=given.minutes * 60,
     )
+    empty = _empty_mb()
     with gallery() as place, connect(place.url, autocommit=True) as connection:
-        stock = _stock_mb(place)
         give_past(connection, "person", load.sessions)
         environment = {"VERNISSAGE_SECONDS_PER_ARTWORK": f"{SECONDS_PER_ARTWORK:g}"}
         with Service(place.url, place.settings.home_path, workers=given.workers, environment=environment) as service:
@@ -70,7 +70,7 @@ def main() -> None:
         found = figures(run, settle(connection, run))
     displays = found["displays_per_second"] * load.seconds
     console.print(table(found), cpu_table(watch.measured, displays))
-    judged = _judge(series, given.minutes, stock)
+    judged = _judge(series, given.minutes, empty)
     _show(judged, idle)
     met = judged["flat"] and judged["within_limit"] and given.minutes >= 30 and not (found["lost"] or found["repeated"])
     conclude(
@@ -81,10 +81,9 @@ def main() -> None:
     )
 
 
-def _stock_mb(place: Gallery) -> float:
-    """What an idle worker of the framework has, in MB."""
-    home = place.settings.home_path / "stock"
-    with Service(place.url, home, application="tests.benchmarks.stock:Stock") as service:
+def _empty_mb() -> float:
+    """What an idle worker has on a database without artworks, in MB."""
+    with stage() as settings, Service(settings.database_url, settings.home_path) as service:
         time.sleep(SETTLE_SECONDS)
         return _largest(service)
 
@@ -107,14 +106,14 @@ def _largest(service: Service) -> float:
     return round(max(sizes), 1)
 
 
-def _judge(series: list[tuple[float, float]], minutes: float, stock: float) -> dict[str, Any]:
+def _judge(series: list[tuple[float, float]], minutes: float, empty: float) -> dict[str, Any]:
     """Slope with its interval, in MB an hour, and what it is judged by."""
     kept = [(at, size) for at, size in series if at >= minutes * 60 * FILLING]
     slope, _, low, high = (float(value) for value in theilslopes([size for _, size in kept], [at for at, _ in kept]))
     first, largest = kept[0][1], max(size for _, size in series)
-    limit = MOST_OF_IDLE * stock + KB_PER_ARTWORK * ARTWORKS / 1000
+    limit = MOST_OF_IDLE * empty + KB_PER_ARTWORK * ARTWORKS / 1000
     return {
-        "stock_idle_mb": stock,
+        "empty_idle_mb": empty,
         "limit_mb": round(limit, 1),
         "largest_mb": largest,
         "first_mb": first,
@@ -133,12 +132,12 @@ def _show(judged: dict[str, Any], idle: float) -> None:
     shown = Table("memory of the largest worker", "MB", title="Soak", title_justify="left")
     low, high = judged["slope_interval_mb_per_hour"]
     rows = {
-        "stock BentoML, idle": judged["stock_idle_mb"],
-        "ours, idle": idle,
-        "ours, after caches have filled": judged["first_mb"],
-        "ours, at the end": judged["last_mb"],
-        "ours, largest": judged["largest_mb"],
-        f"limit: {MOST_OF_IDLE} x stock + 1 KB per artwork": judged["limit_mb"],
+        "idle, without artworks": judged["empty_idle_mb"],
+        f"idle, {ARTWORKS:,} artworks": idle,
+        "after caches have filled": judged["first_mb"],
+        "at the end": judged["last_mb"],
+        "largest": judged["largest_mb"],
+        f"limit: {MOST_OF_IDLE} x without artworks + 1 KB per artwork": judged["limit_mb"],
         "slope per hour": f"{judged['slope_mb_per_hour']} ({low} to {high})",
     }
     for name, value in rows.items():
