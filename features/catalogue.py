@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import hashlib
 import json
 import math
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -63,6 +65,7 @@ class Catalogue:
     artist_rows: dict[str, NDArray[np.int32]] = field(default_factory=dict)  # rows by casefolded artist
     row_of_image: dict[int, int] = field(default_factory=dict)  # first row by hash of the image's URL
     index: ContentIndex | None = None  # of the content vectors of a large pool; shared by all later snapshots
+    prints: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))  # of what is known of each
     counts: Counts = (-1, -1, 0)  # of art_sessions when this was read
     size: int = field(init=False, default=0)  # active artworks
 
@@ -74,6 +77,13 @@ class Catalogue:
     def space(self) -> Space:
         """The content vectors, with what tells how artworks differ."""
         return space_of(self.vectors)
+
+    @cached_property
+    def fingerprint(self) -> tuple[int, int, int]:
+        """What tells this pool from another: its newest key, a hash of its active keys, a sum over their prints."""
+        keys = np.sort(self.keys[self.active])
+        contents = int(self.prints[self.active].sum(dtype=np.uint64))
+        return int(self.keys.max(initial=0)), zlib.crc32(keys.tobytes()), contents
 
     def rows(self, keys: NDArray[np.int32]) -> NDArray[np.int32]:
         """Rows of those of ``keys`` that the catalogue holds; the others are left out."""
@@ -166,6 +176,9 @@ def append(catalogue: Catalogue, rows: Sequence[dict[str, Any]]) -> Catalogue:
         artist_rows=_add_tags(catalogue.artist_rows, first, rows, "artists"),
         row_of_image=row_of_image,
         index=_indexed(catalogue.index, vectors, new),
+        prints=np.concatenate(
+            [catalogue.prints, np.array([_print(*each) for each in zip(rows, new, strict=True)], np.uint64)]
+        ),
         counts=catalogue.counts,
     )
 
@@ -206,6 +219,12 @@ def activated(catalogue: Catalogue, keys: NDArray[np.int32]) -> NDArray[np.bool_
     listed[keys[keys < len(listed)]] = True
     first = catalogue.row_of_key[catalogue.keys] == np.arange(len(catalogue.keys))
     return np.asarray(listed[catalogue.keys] & first)
+
+
+def _print(row: dict[str, Any], vector: Floats) -> int:
+    """A number that another row, or the same one after an edit that matters to ranking, hardly has."""
+    told = (row["id"], row["created"], row["orientation"], _quality(row), row["styles"], row["artists"])
+    return int.from_bytes(hashlib.blake2b(repr(told).encode() + vector.tobytes(), digest_size=8).digest())
 
 
 def _orientation(row: dict[str, Any]) -> int:

@@ -102,6 +102,10 @@ class ServiceFailedError(VernissageError):
     """The service stopped: {reason}."""
 
 
+class LoadFailedError(VernissageError):
+    """The load cannot be made: {reason}."""
+
+
 class NoEarlierVersionError(VernissageError):
     """There is no earlier version to roll back to: {reason}."""
 
@@ -136,5 +140,9 @@ class UnknownExperimentError(VernissageError):
     """There is no experiment called {name!r}."""
 
 
-class LoadFailedError(VernissageError):
-    """The load cannot be made: {reason}."""
+class UnknownListError(VernissageError):
+    """There is no list {recommendation_id}: it was never served, or its user has been erased since."""
+
+
+class WeakEvidenceError(VernissageError):
+    """The log says too little of the policy {policy}: {reason}; {rule}."""

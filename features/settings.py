@@ -18,6 +18,7 @@ Positive = Annotated[float, msgspec.Meta(gt=0, le=1e9)]  # no infinity either
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Burst = Annotated[float, msgspec.Meta(gt=0, lt=1)]
+Temperature = Annotated[float, msgspec.Meta(ge=0, le=100)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 
 PREFIX = "VERNISSAGE_"
@@ -59,6 +60,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     signals_per_user: Count = 200  # latest signals folded in
     variety: Share = 0.0  # how much a list's artworks shall differ, against their rank; 0: rank alone
     exploration: Share = 0.0  # lift for artworks newer than the model, in deviations of the user's scores; 0: none
+    temperature: Temperature = 0.0  # of lists that are drawn by chance, in deviations of scores; 0: by rank
+    epsilon: Share = 0.0  # chance that a slot is drawn from all relevant artworks alike; 0: never
     seconds_per_artwork: Positive = 60.0
 
     # Prefetch

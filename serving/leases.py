@@ -49,6 +49,16 @@ class UserState:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What a list came from that no other table keeps, so that it can be made again."""
+
+    inputs: dict[str, Any]  # of the request, the session and the pool; what is as usual is left out
+    sampler: dict[str, Any] | None = None  # temperature, epsilon and seed of a list that was drawn
+    head_keys: Keys | None = None  # what it was drawn from
+    head_scores: Floats | None = None
+
+
+@dataclass(frozen=True)
 class ListRow:
     """A list about to be written; arrays in the order of offering, spares at the end."""
 
@@ -72,6 +82,8 @@ class ListRow:
     candidate_size: int
     excluded: dict[str, int]
     rank_traded: float  # mean ranks given up for smoothness; for the answer only
+    propensities: Floats  # of each slot, given those before it
+    origin: Origin
     experiments: dict[str, Any] | None = None  # what is tried on the user, as the log has it
 
 
@@ -122,6 +134,8 @@ class Leases:
             "artwork_keys": row.artwork_keys.tolist(),
             "scores": row.scores.tolist(),
             "rungs": row.rungs.tolist(),
+            "propensities": row.propensities.tolist(),
+            **_origin(row.origin),
             "known": row.known,
             "held": row.held.tolist(),
             "passes": row.passes.tolist(),
@@ -174,6 +188,16 @@ class Leases:
 async def _is_absorbed(connection: psycopg.AsyncConnection, user_id: str) -> bool:
     """Whether all that the host recorded of the user was taken over; noted where it was."""
     return await (await connection.execute(query("check_absorbed"), {"user_id": user_id})).fetchone() is not None
+
+
+def _origin(origin: Origin) -> dict[str, Any]:
+    """The columns of an origin."""
+    return {
+        "inputs": Jsonb(origin.inputs),
+        "sampler": None if origin.sampler is None else Jsonb(origin.sampler),
+        "head_keys": None if origin.head_keys is None else origin.head_keys.tolist(),
+        "head_scores": None if origin.head_scores is None else origin.head_scores.tolist(),
+    }
 
 
 async def _absorb(connection: psycopg.AsyncConnection, user_id: str) -> None:

@@ -13,17 +13,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from features.arrays import Mask, Rows
+from features.arrays import Floats, Keys, Mask, Rows
 from features.catalogue import Catalogue
 from features.identifiers import new_id
 from features.settings import Settings
 from serving import heuristic, ladder, telemetry
 from serving.experiments.interleaving import Teams, interleave
 from serving.experiments.trial import Trial, make_trial
+from serving.exploration import HEAD as DRAWN_FROM
+from serving.exploration import SEED_BITS, Sampler, draw
 from serving.ladder import Ranking, ShortReason
 from serving.leases import Leases, ListRow, UserState
 from serving.live import Live, View
 from serving.model import Tier
+from serving.origin import Head, make_origin
 from serving.prefetch import rank_traded, smooth
 from serving.ranking import Ask, Candidates, Sorter, choose_candidates
 from serving.variety import HEAD, vary
@@ -59,6 +62,7 @@ class Drawn:
     ranking: Ranking
     teams: Teams
     variety: float  # to be brought in still
+    sampler: Sampler  # to draw with still; one that is on leaves variety and smoothness out
 
     @property
     def view(self) -> View:
@@ -81,8 +85,8 @@ class Recommender:
             view = self._live.view
             trial = make_trial(self._live.experiments.assign(ask.user_id), view, self._settings)
             candidates = choose_candidates(view.catalogue, state, ask)
-            drawn = await self._draw(trial, state, ask, candidates)
-            row, repeats = _list_row(drawn, state, ask, candidates)
+            drawn = await draw_up(self._sorter, trial, state, ask, candidates)
+            row, repeats = list_row(drawn, state, ask, candidates, self._settings)
             enough = len(candidates.rows) >= ask.least
             artworks = await self._leases.write(connection, row) if enough else []
         tiers = dict(zip(row.artwork_keys.tolist(), row.evidence, strict=True))
@@ -102,36 +106,54 @@ class Recommender:
             candidates=candidates,
         )
 
-    async def _draw(self, trial: Trial, state: UserState, ask: Ask, candidates: Candidates) -> Drawn:
-        """Candidates in order as the user's arms have it; where two rankings take turns, each as varied as its own."""
-        ways, recommendation_id = trial.ways, new_id()
-        rankings = [await self._sorter.rank(way.view, state, ask, candidates.rows, lift=way.lift) for way in ways]
-        if len(ways) == 1:
-            alone = np.zeros(len(candidates.rows), np.int8)
-            return Drawn(recommendation_id, trial, rankings[0], alone, ways[0].variety)
-        catalogue = ways[0].view.catalogue
-        held = _held(catalogue, state)
-        one, two = (
-            _vary_ranking(catalogue, ranking, held, way.variety, ask.limit)
-            for way, ranking in zip(ways, rankings, strict=True)
-        )
-        ranking, teams = interleave(one, two, held, ask.limit + SPARES, recommendation_id.int)
-        return Drawn(recommendation_id, trial, ranking, teams, variety=0.0)
-
     def close(self) -> None:
         """Let the ranking threads go."""
         self._sorter.close()
 
 
-def _list_row(drawn: Drawn, state: UserState, ask: Ask, candidates: Candidates) -> tuple[ListRow, uuid.UUID | None]:
+async def draw_up(
+    sorter: Sorter,
+    trial: Trial,
+    state: UserState,
+    ask: Ask,
+    candidates: Candidates,
+    *,
+    recommendation_id: uuid.UUID | None = None,
+) -> Drawn:
+    """Candidates in order as the user's arms have it; where two rankings take turns, each as varied as its own.
+
+    ``recommendation_id``: of a list that is made again; a new one else. All its chances come from it.
+    """
+    ways, recommendation_id = trial.ways, recommendation_id or new_id()
+    rankings = [await sorter.rank(way.view, state, ask, candidates.rows, lift=way.lift) for way in ways]
+    if len(ways) == 1:
+        alone = np.zeros(len(candidates.rows), np.int8)
+        return Drawn(recommendation_id, trial, rankings[0], alone, ways[0].variety, ways[0].sampler)
+    catalogue = ways[0].view.catalogue
+    held = _held(catalogue, state)
+    one, two = (
+        _vary_ranking(catalogue, ranking, held, way.variety, ask.limit)
+        for way, ranking in zip(ways, rankings, strict=True)
+    )
+    ranking, teams = interleave(one, two, held, ask.limit + SPARES, recommendation_id.int)
+    return Drawn(recommendation_id, trial, ranking, teams, variety=0.0, sampler=Sampler())
+
+
+def list_row(
+    drawn: Drawn, state: UserState, ask: Ask, candidates: Candidates, settings: Settings
+) -> tuple[ListRow, uuid.UUID | None]:
     """The list to write: first what this session holds and has not shown, then the best of the rest."""
     view, ranking = drawn.view, drawn.ranking
     catalogue = view.catalogue
     held = _held(catalogue, state)
     again, fresh = _again_and_fresh(held, catalogue.rows(state.held), ranking)
-    fresh = _varied(catalogue, ranking, fresh, drawn.variety, max(ask.limit - len(again), 0))
-    fresh = fresh[: max(ask.limit + SPARES - len(again), 0)]
-    wish = max(ask.limit - len(again), 0) if ask.smooth else 0
+    wanted, chances, head = max(ask.limit + SPARES - len(again), 0), np.ones(len(ranking.rows), np.float32), None
+    if drawn.sampler.on:
+        fresh, head = _explored(drawn, fresh, wanted, chances)
+    else:
+        fresh = _varied(catalogue, ranking, fresh, drawn.variety, max(ask.limit - len(again), 0))
+    fresh = fresh[:wanted]
+    wish = max(ask.limit - len(again), 0) if ask.smooth and head is None else 0
     turned = smooth(catalogue.vectors[ranking.rows[fresh[:wish]]])
     order = np.concatenate([again, fresh[:wish][turned], fresh[wish:]])[: ask.limit + SPARES]
     keys = catalogue.keys[ranking.rows[order]]
@@ -153,10 +175,12 @@ def _list_row(drawn: Drawn, state: UserState, ask: Ask, candidates: Candidates) 
         held=state.held,
         passes=state.passes,
         retired=state.retired,
-        candidate_hash=_hash(catalogue.keys[candidates.rows]),
+        candidate_hash=hash_of(catalogue.keys[candidates.rows]),
         candidate_size=len(candidates.rows),
         excluded=candidates.excluded,
         rank_traded=rank_traded(turned),
+        propensities=chances[order],
+        origin=make_origin(ask, state, view, settings, ranking=ranking, head=head),
         experiments=drawn.trial.log(_picked(drawn, fresh)),
     )
     return row, repeats
@@ -190,6 +214,21 @@ def _varied(catalogue: Catalogue, ranking: Ranking, fresh: Places, variety: floa
     head = head[ranking.rungs[head] == ladder.MODEL]
     order = vary(catalogue.space.differences(ranking.rows[head]), ranking.scores[head], variety, count)
     return np.concatenate([head[order], fresh[len(head) :]])
+
+
+def _explored(drawn: Drawn, fresh: Places, count: int, chances: Floats) -> tuple[Places, Head | None]:
+    """``fresh`` with its relevant head drawn by chances that go into ``chances``; None where there is no such head."""
+    ranking, sampler = drawn.ranking, drawn.sampler
+    head = fresh[:DRAWN_FROM]
+    head = head[ranking.rungs[head] == ladder.MODEL]
+    if len(head) == 0:
+        return fresh, None
+    keys, scores = drawn.view.catalogue.keys[ranking.rows[head]], ranking.scores[head]
+    seed = drawn.recommendation_id.int % 2**SEED_BITS
+    picked = draw(scores, count, sampler, seed)
+    chances[head[picked.places]] = picked.propensities
+    order = np.concatenate([head[picked.places], np.delete(head, picked.places), fresh[len(head) :]])
+    return order, Head(keys, scores, sampler.temperature, sampler.epsilon, seed, len(picked.places))
 
 
 def _evidence(drawn: Drawn, order: Places) -> list[Tier]:
@@ -246,7 +285,7 @@ def _retry_after(row: ListRow, shown: int, state: UserState, settings: Settings)
     return settings.seconds_per_artwork
 
 
-def _hash(keys: np.ndarray) -> int:
+def hash_of(keys: Keys) -> int:
     """A hash of the candidate set, whatever its order, as a signed 64-bit integer."""
     return int(heuristic.mix(keys.astype(np.uint64)).sum(dtype=np.uint64).astype(np.int64))
 

@@ -15,13 +15,14 @@ from features.host import read_host
 from features.packed import unpack_keys
 
 
-def take_pool(connection: psycopg.Connection) -> Catalogue:
-    """Read all active artworks; those without a key get one."""
+def take_pool(connection: psycopg.Connection, newest: int | None = None) -> Catalogue:
+    """Read all active artworks, or those with a key up to ``newest``; those without a key get one."""
     host = read_host(connection)
     with connection.transaction():
         connection.execute(query("register_artworks", active=host.active("a")))
     row = connection.execute(query("active_keys", active=host.servable("a")), binary=True).fetchone()
     keys = np.sort(unpack_keys(row[0] if row else None))
+    keys = keys if newest is None else keys[keys <= newest]
     pool = empty()
     with connection.cursor(row_factory=dict_row, binary=True) as cursor:
         for start in range(0, len(keys), LOAD_BATCH):
@@ -45,4 +46,5 @@ def bare_pool(artwork_ids: Sequence[str]) -> Catalogue:
         dna_kinds=np.zeros(count, np.int8),
         vectors=np.zeros((count, empty().vectors.shape[1]), np.float32),
         row_of_key=rows,
+        prints=np.zeros(count, np.uint64),
     )

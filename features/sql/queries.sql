@@ -148,9 +148,9 @@ UPDATE vernissage.absorbed AS b SET checked_at = '-infinity' WHERE b.user_id = %
 -- log and the attribution key. Returns the artworks as the host has them now.
 -- name: lease_list
 WITH offered AS (
-    SELECT o.artwork_key, o.score, o.rung, o.position, {columns}
-    FROM unnest(%(artwork_keys)s::integer[], %(scores)s::real[], %(rungs)s::smallint[])
-         WITH ORDINALITY AS o (artwork_key, score, rung, position)
+    SELECT o.artwork_key, o.score, o.rung, o.propensity, o.position, {columns}
+    FROM unnest(%(artwork_keys)s::integer[], %(scores)s::real[], %(rungs)s::smallint[], %(propensities)s::real[])
+         WITH ORDINALITY AS o (artwork_key, score, rung, propensity, position)
     JOIN vernissage.artwork_keys AS k ON k.artwork_key = o.artwork_key
     JOIN public.art_sessions AS a ON a.id = k.artwork_id
     WHERE {active} AND coalesce(
@@ -163,14 +163,16 @@ WITH offered AS (
 ), list AS (
     INSERT INTO vernissage.served_lists (
         recommendation_id, user_id, session_id, repeats, policy, model_version, requested, reason,
-        artwork_keys, scores, rungs, propensities, candidate_hash, candidate_size, excluded, experiments)
+        artwork_keys, scores, rungs, propensities, candidate_hash, candidate_size, excluded, experiments,
+        inputs, sampler, head_keys, head_scores)
     SELECT %(recommendation_id)s, %(user_id)s, %(session_id)s, %(repeats)s::uuid, %(policy)s, %(model_version)s,
            %(limit)s, %(reason)s,
            coalesce(array_agg(f.artwork_key ORDER BY f.position), '{}'),
            coalesce(array_agg(f.score ORDER BY f.position), '{}'),
            coalesce(array_agg(f.rung ORDER BY f.position), '{}'),
-           coalesce(array_agg(1.0::real ORDER BY f.position), '{}'),
-           %(candidate_hash)s, %(candidate_size)s, %(excluded)s, %(experiments)s::jsonb
+           coalesce(array_agg(f.propensity ORDER BY f.position), '{}'),
+           %(candidate_hash)s, %(candidate_size)s, %(excluded)s, %(experiments)s::jsonb,
+           %(inputs)s::jsonb, %(sampler)s::jsonb, %(head_keys)s::integer[], %(head_scores)s::real[]
     FROM offered AS f
 ), hosted AS (
     INSERT INTO vernissage.hosted_users (user_id) SELECT %(user_id)s WHERE %(known)s ON CONFLICT DO NOTHING
@@ -219,7 +221,7 @@ WITH named AS (
     ORDER BY n.artwork_id
     ON CONFLICT (artwork_id) DO UPDATE SET artwork_id = excluded.artwork_id  -- so that its key is returned all the same
     RETURNING artwork_key, artwork_id
-), known AS (
+), known AS MATERIALIZED (
     SELECT n.*, n.user_id IN (SELECT p.id FROM people AS p) AS user_known, coalesce(
                (SELECT k.artwork_key FROM vernissage.artwork_keys AS k WHERE k.artwork_id = n.artwork_id),
                (SELECT f.artwork_key FROM keyed AS f WHERE f.artwork_id = n.artwork_id)) AS artwork_key
@@ -262,7 +264,7 @@ WITH named AS (
     RETURNING user_id, artwork_key
 ), hosted AS (
     INSERT INTO public.user_art_impressions (id, user_id, artwork_id, viewed_at)
-    SELECT gen_random_uuid()::text, s.user_id, s.artwork_id, min(s.at) AT TIME ZONE 'UTC'
+    SELECT min(s.event_key::text), s.user_id, s.artwork_id, min(s.at) AT TIME ZONE 'UTC'
     FROM counted AS s
     WHERE s.artwork_known AND s.user_known
     GROUP BY s.user_id, s.artwork_id
@@ -585,6 +587,53 @@ SELECT p.user_id, p.team, count(*) AS offered,
               AND e.kind <> 'displayed' AND e.kind IN ('like', 'favourite')
               AND e.at >= p.served_at AND e.at < %(until)s)) AS likes
 FROM picked AS p GROUP BY p.user_id, p.team;
+
+-- Lists as they were served ---------------------------------------------------------------------------------------
+
+-- name: served_list
+SELECT * FROM vernissage.served_lists WHERE recommendation_id = %(recommendation_id)s;
+
+-- What a user had seen at a time, as a session counts it; marks that came later about earlier are left out.
+-- name: seen_then
+SELECT string_agg(int4send(s.artwork_key), ''::bytea) FROM vernissage.seen AS s
+WHERE s.user_id = %(user_id)s AND s.seen_at <= %(at)s
+  AND (s.loaded_by IS NULL OR s.loaded_by <> %(session_id)s)
+  AND s.artwork_key NOT IN (SELECT e.artwork_key FROM vernissage.events AS e WHERE e.user_id = %(user_id)s
+                            GROUP BY e.artwork_key HAVING min(e.received_at) > %(at)s AND min(e.at) <= %(at)s);
+
+-- The signals that user_state gave at a time.
+-- name: signals_then
+SELECT string_agg(int4send(r.artwork_key), ''::bytea) AS keys,
+       string_agg(int4send(array_position(%(kinds)s::text[], r.kind) - 1), ''::bytea) AS kinds,
+       string_agg(float4send(coalesce(r.value, 'NaN')), ''::bytea) AS values,
+       string_agg(float4send((date_part('epoch', %(at)s - r.at) / 86400)::real), ''::bytea) AS ages
+FROM (
+    (SELECT t.artwork_key, t.kind, t.value, t.at FROM vernissage.events AS t
+     WHERE t.user_id = %(user_id)s AND t.kind <> 'displayed' AND t.received_at <= %(at)s
+     ORDER BY t.at DESC LIMIT %(signals)s)
+    UNION ALL
+    (SELECT d.artwork_key, d.kind, d.value, d.at FROM vernissage.events AS d
+     WHERE d.user_id = %(user_id)s AND d.kind = 'displayed' AND d.received_at <= %(at)s
+     ORDER BY d.at DESC LIMIT %(signals)s)
+    {favourites}
+) AS r;
+
+-- name: favourites_then
+UNION ALL
+(SELECT k.artwork_key, 'favourite', NULL::real, n.created_at AT TIME ZONE 'UTC'
+ FROM public.art_favorites AS n JOIN vernissage.artwork_keys AS k ON k.artwork_id = n.artwork_id
+ WHERE n.user_id = %(user_id)s AND n.created_at AT TIME ZONE 'UTC' <= %(at)s
+ ORDER BY n.created_at DESC LIMIT %(signals)s);
+
+-- The lists that were drawn, in order of time, and what of them their users liked.
+-- name: drawn_lists
+SELECT l.recommendation_id, l.user_id, l.session_id, l.served_at, l.artwork_keys, l.sampler, l.head_keys, l.head_scores,
+       ARRAY(SELECT DISTINCT e.artwork_key FROM vernissage.events AS e
+             WHERE e.user_id = l.user_id AND e.kind IN ('like', 'favourite') AND e.at >= l.served_at
+               AND e.artwork_key = ANY (l.artwork_keys)) AS liked
+FROM vernissage.served_lists AS l
+WHERE l.sampler IS NOT NULL AND l.served_at >= statement_timestamp() - make_interval(days => %(days)s)
+ORDER BY l.served_at, l.recommendation_id;
 
 -- Learning --------------------------------------------------------------------------------------------------------
 -- Read with COPY. Times are microseconds since 1970 in UTC; the host's clockless stamps mean UTC.

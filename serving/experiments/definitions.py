@@ -33,6 +33,8 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     ) = None
     variety: Share | None = None
     exploration: Share | None = None
+    temperature: Annotated[float, Meta(ge=0, le=100)] | None = None
+    epsilon: Share | None = None
     prefetch_depth: Annotated[int, Meta(ge=1, le=50)] | None = None
     flush_delay_s: Literal[1, 2, 5] | None = None
     batch: Literal[100, 200, 500] | None = None
@@ -91,7 +93,8 @@ class Definition(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         return next((arm for arm in self.arms if arm.name == name), None)
 
 
-SERVED = frozenset({"model", "variety", "exploration"})  # knobs that change which artworks a list holds
+CHANCE = frozenset({"temperature", "epsilon"})
+SERVED = frozenset({"model", "variety", "exploration"}) | CHANCE  # knobs that change which artworks a list holds
 
 
 def set_knobs(policy: Policy) -> dict[str, Any]:
@@ -151,6 +154,9 @@ def _check_interleaved(definition: Definition) -> None:
     if other:
         rule = f"one list cannot have two of {', '.join(sorted(other))}: use the design split"
         raise BadExperimentError(field="design", rule=rule)
+    if definition.knobs & CHANCE:
+        rule = "where two rankings take turns, a slot's chance is not known: use the design split"
+        raise BadExperimentError(field="temperature", rule=rule)
     if len({arm.weight for arm in definition.arms}) > 1:
         raise BadExperimentError(
             field="weight", rule="the teams of an interleaved experiment pick by turns: equal weights"

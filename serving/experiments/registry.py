@@ -20,7 +20,7 @@ from psycopg_pool import AsyncConnectionPool
 from features.database import query, transaction
 from features.errors import BadExperimentError, ExperimentConflictError, UnknownExperimentError
 from features.settings import Settings
-from serving.experiments.definitions import SERVED, Definition
+from serving.experiments.definitions import CHANCE, SERVED, Definition
 from serving.experiments.metrics import METRICS
 from serving.experiments.power import LEAST, WANTED, Horizon, Traffic, horizon, traffic_of
 
@@ -202,7 +202,7 @@ def _seen_by_then(definition: Definition, traffic: Traffic, settings: Settings) 
     users = traffic.within(longest)
     rule = f"in {longest} days and with {users:,.0f} users it would find its effect with a power of {found.power:.0%}"
     rule += f"; {WANTED:.0%} " + (f"takes {found.wanted_days} days" if found.wanted_days else "is out of reach")
-    if definition.design == "split" and definition.knobs <= SERVED:
+    if definition.design == "split" and definition.knobs <= SERVED - CHANCE:
         rule += "; the design interleaved needs about an eighth of the users"
     raise ExperimentConflictError(name=definition.name, rule=rule)
 

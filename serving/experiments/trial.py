@@ -11,6 +11,7 @@ from serving.experiments.assignment import Assigned, settings_of
 from serving.experiments.definitions import Arm, set_knobs
 from serving.experiments.following import models_of
 from serving.experiments.registry import NO_MODEL
+from serving.exploration import Sampler
 from serving.live import View
 
 
@@ -21,6 +22,7 @@ class Way:
     view: View
     variety: float
     lift: float
+    sampler: Sampler  # of its lists; where two take turns nothing is drawn, for a slot's chance would not be known
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,9 @@ def _way(view: View, knobs: dict[str, Any], settings: Settings) -> Way:
     version = knobs.get("model")
     if version is not None:
         view = replace(view, model=None if version == NO_MODEL else view.beside[version])
-    return Way(view, knobs.get("variety", settings.variety), knobs.get("exploration", settings.exploration))
+    known = {name: getattr(settings, name) for name in ("variety", "exploration", "temperature", "epsilon")} | knobs
+    sampler = Sampler(known["temperature"], known["epsilon"])
+    return Way(view, known["variety"], known["exploration"], sampler)
 
 
 def _entry(each: Assigned, picked: dict[str, list[int]]) -> dict[str, Any]:

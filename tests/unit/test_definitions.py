@@ -40,6 +40,10 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
      "arms"),
     ("interleaved client values", {"design": "interleaved", "arms": [ARMS[0], {"name": "b", "policy": {"batch": 100}}]},
      "design"),
+    ("an interleaved list that is drawn", {"design": "interleaved", "arms": [
+        ARMS[0], {"name": "b", "policy": {"temperature": 0.5}}]}, "temperature"),
+    ("a temperature below 0", {"arms": [ARMS[0], {"name": "b", "policy": {"temperature": -1.0}}]},
+     "arms[1].policy.temperature"),
     ("interleaved weights", {"design": "interleaved", "arms": [ARMS[0] | {"weight": 2}, ARMS[1]]}, "weight"),
 ]  # fmt: skip
 

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from features.errors import VernissageError
 from training.cli import (
+    chance,
     data,
     database,
     experiments,
@@ -49,6 +50,8 @@ app.command()(models.rollback)
 app.command("models")(models.models)
 app.command()(models.watch)
 app.add_typer(experiments.group)
+app.command()(chance.replay)
+app.command("off-policy")(chance.off_policy)
 
 
 def main() -> None:
