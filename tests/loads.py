@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import statistics
 import threading
 import time
 from collections import Counter
@@ -22,6 +21,8 @@ from training.load.checks import Size, measure
 
 LOOK_SECONDS = 0.2
 GENERATOR, WORKERS, REST, DATABASE = "generator", "service: workers", "service: BentoML's own", "PostgreSQL"
+
+BUSY, FULL = 0.9, 0.85  # shares of the machine, and of a core, above which they are what is short
 
 PAST = (
     "INSERT INTO public.users (id) SELECT %(people)s || '-' || u FROM generate_series(0, %(count)s - 1) AS u",
@@ -65,6 +66,7 @@ class Measured:
     seconds: float
     cpu_seconds: Mapping[str, float]  # by group of processes
     machine_seconds: float  # of all processes of the machine, ours included
+    stolen_seconds: float  # that a virtual machine's host gave to others
     cores: int
     memory: Mapping[str, tuple[float, float]]  # resident MB of a group's largest process, at the begin and at the end
     size: tuple[Size, Size]
@@ -78,6 +80,11 @@ class Measured:
     def busy(self) -> float:
         """How much of the machine was in use."""
         return self.machine_seconds / (self.seconds * self.cores)
+
+    @property
+    def stolen(self) -> float:
+        """The share of the cores that the machine's own host kept for others."""
+        return self.stolen_seconds / (self.seconds * self.cores)
 
     @property
     def neighbours(self) -> float:
@@ -125,7 +132,7 @@ class Watch:
         with connect(self.service.database_url, autocommit=True) as connection:
             groups = self._groups(connection)
             time.sleep(self.after)
-            start, cpu, machine = time.monotonic(), _cpu(groups), _machine_cpu()
+            start, cpu, (used, stolen) = time.monotonic(), _cpu(groups), _machine_cpu()
             memory, size = _memory(groups), measure(connection)
             looks = 0
             while (passed := time.monotonic() - start) < self.seconds:
@@ -133,11 +140,13 @@ class Watch:
                 self._waits.update(dict(connection.execute(WAITS).fetchall()))
                 looks += 1
             passed, cpu_after, memory_after = time.monotonic() - start, _cpu(groups), _memory(groups)
+            used_after, stolen_after = _machine_cpu()
             self._found.append(
                 Measured(
                     seconds=passed,
                     cpu_seconds={group: cpu_after[group] - cpu[group] for group in groups},
-                    machine_seconds=_machine_cpu() - machine,
+                    machine_seconds=used_after - used,
+                    stolen_seconds=stolen_after - stolen,
                     cores=psutil.cpu_count() or 1,
                     memory={group: (memory[group], memory_after[group]) for group in groups},
                     size=(size, measure(connection)),
@@ -165,6 +174,7 @@ def cpu_table(measured: Measured, displays: float) -> Table:
         shown.add_row(group, f"{measured.share(group):.1%}", per_display, f"{before:,.1f}", f"{after:,.1f}")
     shown.add_row("others on this machine", f"{measured.neighbours:.1%}", "", "", "")
     shown.add_row("all", f"{measured.busy:.1%}", "", "", "")
+    shown.add_row("kept by the machine's host", f"{measured.stolen:.1%}", "", "", "")
     return shown
 
 
@@ -177,6 +187,7 @@ def resources(measured: Measured, displays: float) -> dict[str, Any]:
         "cpu_share": {group: round(measured.share(group), 4) for group in measured.cpu_seconds},
         "cpu_share_of_others": round(measured.neighbours, 4),
         "cpu_busy": round(measured.busy, 4),
+        "cpu_stolen": round(measured.stolen, 4),
         "cpu_ms_per_display": {
             group: round(seconds * 1000 / max(displays, 1), 3) for group, seconds in measured.cpu_seconds.items()
         },
@@ -195,13 +206,16 @@ def bottleneck(measured: Measured, workers: int) -> str:
     each = measured.cpu_seconds[WORKERS] / measured.seconds / workers
     flushing = sum(count for what, count in measured.waits.items() if "WAL" in what)
     working = measured.waits.get("on the processor", 0.0) + flushing
-    if measured.busy > 0.9:
-        return f"the processors ({measured.busy:.0%} in use), of which {largest} takes most"
-    if each > 0.85:
+    if measured.busy + measured.stolen > BUSY:
+        return (
+            f"the processors ({measured.busy:.0%} in use, {measured.neighbours:.0%} by others), "
+            f"of which {largest} takes most of ours"
+        )
+    if each > FULL:
         return f"the event loop of a worker ({each:.0%} of a core each)"
     if flushing > working / 2:
         return f"the flush of the database's log ({flushing:.1f} connections wait for it)"
-    return f"neither processors ({measured.busy:.0%}) nor the log: {statistics.fmean([each]):.0%} of a core per worker"
+    return f"neither processors ({measured.busy:.0%}, a worker {each:.0%} of a core) nor the database's log"
 
 
 def _cpu(groups: Mapping[str, Sequence[psutil.Process]]) -> dict[str, float]:
@@ -226,10 +240,11 @@ def _seconds(process: psutil.Process) -> float:
     return 0.0
 
 
-def _machine_cpu() -> float:
-    """Seconds that all cores were in use."""
+def _machine_cpu() -> tuple[float, float]:
+    """Seconds that all cores were in use, and that the machine's host kept them from it."""
     times = psutil.cpu_times()
-    return float(sum(times) - times.idle - times.iowait - times.guest - times.guest_nice)
+    idle = times.idle + times.iowait + times.steal
+    return float(sum(times) - idle - times.guest - times.guest_nice), float(times.steal)
 
 
 def _memory(groups: Mapping[str, Sequence[psutil.Process]]) -> dict[str, float]:
