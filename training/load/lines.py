@@ -49,11 +49,12 @@ class Lines:
         self._next()
 
     async def close(self) -> None:
-        """Hang up; requests under way are answered with nothing."""
+        """Hang up; what is under way is never answered."""
         self._closed = True
         for task in self._tasks:
             task.cancel()
         for line in (*self._idle, *self._busy):
+            line.forget()
             line.hang_up()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.sleep(0)  # the loop tells of the connections' ends in its next round
@@ -150,6 +151,10 @@ class _Line(asyncio.Protocol):
         self._lines.lose(self)
         if answered is not None:
             answered(NOTHING, b"")
+
+    def forget(self) -> None:
+        """Nobody waits for the answer any more."""
+        self._answered = None
 
     def hang_up(self) -> None:
         """End the connection at once."""
