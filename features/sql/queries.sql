@@ -1550,3 +1550,22 @@ FROM (SELECT %(job_id)s::text AS id) AS asked LEFT JOIN public.generation_jobs A
 -- name: cancel_host_job
 UPDATE public.generation_jobs SET status = 'cancelled', version = version + 1
 WHERE id = %(job_id)s AND status = 'pending';
+
+-- Load: people for the generator, and what is stored of them in the end.
+-- name: load_add_people
+INSERT INTO public.users (id) SELECT unnest(%(user_ids)s::text[]) ON CONFLICT DO NOTHING;
+
+-- name: load_stored
+SELECT n.user_id,
+       ARRAY(SELECT k.artwork_id FROM vernissage.events AS e JOIN vernissage.artwork_keys AS k USING (artwork_key)
+             WHERE e.user_id = n.user_id AND e.kind = 'displayed') AS displayed,
+       ARRAY(SELECT k.artwork_id FROM vernissage.seen AS s JOIN vernissage.artwork_keys AS k USING (artwork_key)
+             WHERE s.user_id = n.user_id) AS seen,
+       ARRAY(SELECT i.artwork_id FROM public.user_art_impressions AS i WHERE i.user_id = n.user_id) AS impressions,
+       (SELECT count(*) FROM vernissage.events AS e
+        WHERE e.user_id = n.user_id AND e.kind <> 'displayed'
+          AND (e.session_id = n.session_id OR starts_with(e.session_id, n.session_id || '.'))) AS signals
+FROM unnest(%(user_ids)s::text[], %(session_ids)s::text[]) AS n (user_id, session_id);
+
+-- name: load_size
+SELECT pg_database_size(current_database()), (pg_current_wal_insert_lsn() - '0/0')::bigint;
