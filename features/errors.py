@@ -102,6 +102,10 @@ class ServiceFailedError(VernissageError):
     """The service stopped: {reason}."""
 
 
+class BenchmarksMissingError(VernissageError):
+    """There are no benchmarks in {folder}: they come with a clone of the project, not with the installed package."""
+
+
 class LoadFailedError(VernissageError):
     """The load cannot be made: {reason}."""
 

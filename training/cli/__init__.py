@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from features.errors import VernissageError
 from training.cli import (
+    bench,
     chance,
     data,
     database,
@@ -39,6 +40,7 @@ app.command()(simulation.simulate)
 app.command()(service.serve)
 app.command()(service.demo)
 app.command()(load.load)
+app.command()(bench.bench)
 app.add_typer(service.keys, name="key")
 app.command()(generation.plan)
 app.add_typer(generation.group, name="generation")
