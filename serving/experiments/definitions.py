@@ -191,6 +191,8 @@ def _check_switchback(definition: Definition, blocks: Blocks) -> None:
         raise BadExperimentError(field="slots", rule=f"blocks of time are for all users: 0 to {SLOTS - 1}")
     if blocks.washout_minutes * 2 > blocks.minutes:
         raise BadExperimentError(field="blocks", rule="the washout leaves less than half of a block")
+    if definition.stop_on_harm:
+        raise BadExperimentError(field="stop_on_harm", rule="blocks of time are judged when all are over")
     if {"displays_per_user", "skips_per_display"} & set(definition.guardrails):
         raise BadExperimentError(field="guardrails", rule="those of users cannot guard blocks of time")
 
