@@ -181,8 +181,6 @@ def _check_switchback(definition: Definition, blocks: Blocks) -> None:
     """Two generation policies take turns, each for a whole block and for all users."""
     if len(definition.arms) != 2:  # noqa: PLR2004 - the blocks of a pair
         raise BadExperimentError(field="arms", rule="a switchback has two")
-    if definition.stop_on_harm:
-        raise BadExperimentError(field="stop_on_harm", rule="blocks of time are judged in the end, and not guarded")
     if definition.knobs != {"generation"}:
         raise BadExperimentError(field="policy", rule="the arms of a switchback set generation and nothing else")
     if len({arm.weight for arm in definition.arms}) > 1:
