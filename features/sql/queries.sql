@@ -688,9 +688,10 @@ FROM picked AS p GROUP BY p.user_id, p.team;
 SELECT n.name, n.version FROM vernissage.experiments_now AS n
 WHERE n.state = 'running' AND (n.definition ->> 'stop_on_harm')::boolean ORDER BY n.name;
 
--- The experiment that was started last.
+-- The experiment on users that was started last.
 -- name: latest_experiment
-SELECT n.name FROM vernissage.experiments_now AS n WHERE n.started_at IS NOT NULL ORDER BY n.started_at DESC LIMIT 1;
+SELECT n.name FROM vernissage.experiments_now AS n
+WHERE n.started_at IS NOT NULL AND n.definition ->> 'unit' = 'user' ORDER BY n.started_at DESC LIMIT 1;
 
 -- What happened in blocks of time of `seconds` each, numbered since 1970, their first `washout` seconds left out. Orders
 -- count in the block that they were placed in: what they cost, what came of them, and which were never shown until now;

@@ -2,12 +2,13 @@
 
 python tests/evidence/experiment.py [--users N] [--people N] [--seed N]
 
-Three experiments run at once: one whose arm changes nothing, one whose users like more (planted in their behaviour, for
-no ranking has a known effect), one that interleaves a drawn model with none. Users come, are served, shown and like
-over HTTP. Then the clock of the database's rows is put back by the horizon, since nobody waits a week for an evidence.
-A fourth, on a world of its own: 500 people who like by that world's truth are served NMF or the default blend, both
-trained on it; midway NMF's bundle is taken away and every worker killed; later it comes back (tests/model_trial.py).
-What the report says of them must be what their clients wrote down, without the lists of the time between.
+Three experiments run at once: one whose arm changes nothing (it sets the default), one whose arm does not either
+and whose users like more (planted in their behaviour, for no ranking has a known effect), one that interleaves a drawn
+model with none. Users come, are served, shown and like over HTTP. Then the clock of the database's rows is put back
+by the horizon, since nobody waits a week for an evidence. A fourth, on a world of its own: 500 people who like by that
+world's truth are served NMF or the default blend, both trained on it; midway NMF's bundle is taken away and every
+worker killed; later it comes back (tests/model_trial.py). What the report says of them must be what their clients wrote
+down, without the lists of the time between.
 
 The times of a list are told and not judged: two rankings cost what two rankings cost. What is a matter of luck is
 judged at 0.1%; how often an interval of 95% is wrong, is the evidence aa's.
@@ -53,13 +54,13 @@ WIDER = NormalDist().inv_cdf(1 - LUCK / 2) / NormalDist().inv_cdf(0.975)  # an i
 BRISK = {"VERNISSAGE_EXPERIMENT_POLL_SECONDS": "0.1", "VERNISSAGE_RANK_DEADLINE_MS": "5000"}
 DEFINED: dict[str, dict[str, Any]] = {
     "nothing": {
-        "layer": "client",
-        "arms": [{"name": "control"}, {"name": "same", "policy": {"batch": 200}}],
+        "layer": "depths",
+        "arms": [{"name": "control"}, {"name": "same", "policy": {"prefetch_depth": 10}}],
         "smallest_effect": 0.3,
     },
     "planted": {
-        "layer": "delays",
-        "arms": [{"name": "control"}, {"name": "treated", "policy": {"flush_delay_s": 1}}],
+        "layer": "lifts",
+        "arms": [{"name": "control"}, {"name": "treated", "policy": {"exploration": 0.0}}],
         "smallest_effect": 0.3,
     },
     "rankers": {

@@ -310,7 +310,17 @@ class TestStopOnHarm:
         assert harmless[1:] == ("running", None)
         audited = "SELECT actor, subject FROM vernissage.audit_log WHERE action = 'experiment stop'"
         assert connection.execute(audited).fetchall() == [("stop on harm", "harmful")]
-        assert "harmful" not in guard()
+        connection.execute(
+            "INSERT INTO vernissage.experiments (name, version, definition)"
+            """ VALUES ('unreadable', 1, '{"name": "unreadable", "stop_on_harm": true}')"""
+        )
+        connection.execute(
+            "INSERT INTO vernissage.experiment_states (name, version, state) VALUES ('unreadable', 1, 'running')"
+        )
+        again = guard()  # one that a later version of the code has made does not keep it from the others
+        assert "harmless version 1: no harm seen" in again
+        assert "harmful version" not in again
+        assert "unreadable version" not in again
 
     def test_harm_without_the_wish_to_be_stopped_is_only_said(
         self, guard: Callable[[], str], log: Log, connection: psycopg.Connection

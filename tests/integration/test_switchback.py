@@ -178,6 +178,9 @@ class TestReport:
         assert result.exit_code == 0, result.output
         for words in ("40 of 40 blocks", "cost_per_impression", "fuller is better"):
             assert words in result.output
+        drawn = CliRunner().invoke(app, ["experiment", "report", "logged", "--plots", str(tmp_path / "page")])
+        assert (drawn.exit_code, (tmp_path / "page").exists()) == (2, False)
+        assert "no figures" in drawn.output
 
     def test_the_randomisation_test_is_right_as_often_as_it_says(self) -> None:
         """Where nothing differs 5 in 100 find something, whatever the law: most blocks are quiet here."""

@@ -48,6 +48,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("blocks of users", {"blocks": {"minutes": 60, "count": 40, "washout_minutes": 10}}, "blocks"),
     ("users of blocks", {"unit": "block"}, "unit"),
     ("a metric of blocks by users", {"primary_metric": "waste"}, "primary_metric"),
+    ("a switchback that is guarded", SWITCHBACK | {"stop_on_harm": True}, "stop_on_harm"),
     ("a switchback of users", SWITCHBACK | {"unit": "user"}, "unit"),
     ("a switchback without blocks", SWITCHBACK | {"blocks": None}, "blocks"),
     ("a switchback judged by likes", SWITCHBACK | {"primary_metric": "likes_per_display"}, "primary_metric"),

@@ -103,6 +103,8 @@ def report(
     with database() as (_, connection), status("reading"):
         entry = read_entry(connection, name, version)
         if entry.definition.unit == "block":
+            if plots is not None:
+                raise typer.BadParameter("a switchback has no figures", param_hint="--plots")
             switched = report_switchback(read_switched(connection, entry))
             made, tables, words = None, [switchback_table(switched)], [switched.verdict]
         else:

@@ -10,6 +10,8 @@ import asyncio
 import threading
 from typing import NamedTuple
 
+import psycopg
+
 from features.database import connect, make_pool, query
 from features.errors import ExperimentConflictError
 from features.settings import Settings
@@ -65,13 +67,21 @@ def stop_harmful(settings: Settings, database_url: str) -> list[Looked]:
     Raises DatabaseUnavailableError.
     """
     with connect(database_url, autocommit=True) as connection:
-        guarded = connection.execute(query("guarded_experiments")).fetchall()
-        alarms = [
-            (name, version, alarm_of(make_report(read_exposed(connection, name, version)))) for name, version in guarded
-        ]
+        alarms = _alarms(connection)
     harmful = [(name, version, reason) for name, version, reason in alarms if reason is not None]
     stopped = asyncio.run(_stop(settings, database_url, harmful)) if harmful else set()
     return [Looked(name, version, reason if name in stopped else None) for name, version, reason in alarms]
+
+
+def _alarms(connection: psycopg.Connection) -> list[tuple[str, int, str | None]]:
+    """Name, version and why to stop it, of what is guarded; what this version of the code cannot read is left out."""
+    found = []
+    for name, version in connection.execute(query("guarded_experiments")).fetchall():
+        try:
+            found.append((name, version, alarm_of(make_report(read_exposed(connection, name, version)))))
+        except ExperimentConflictError as error:
+            get_logger().error("experiment is unreadable here, not guarded", experiment=name, reason=str(error))
+    return found
 
 
 async def _stop(settings: Settings, database_url: str, harmful: list[tuple[str, int, str]]) -> set[str]:

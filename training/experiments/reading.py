@@ -110,10 +110,10 @@ def read_exposed(connection: psycopg.Connection, name: str, version: int | None 
 
 
 def latest_experiment(connection: psycopg.Connection) -> str:
-    """The name of the experiment that was started last. Raises UnknownExperimentError where none was."""
+    """The name of the experiment on users that was started last. Raises UnknownExperimentError where none was."""
     rows = _rows(connection, "latest_experiment", {})
     if not rows:
-        raise UnknownExperimentError(name="that was ever started")
+        raise UnknownExperimentError(name="on users that was ever started")
     return str(rows[0]["name"])
 
 
