@@ -102,6 +102,10 @@ class ServiceFailedError(VernissageError):
     """The service stopped: {reason}."""
 
 
+class LoadFailedError(VernissageError):
+    """The load cannot be made: {reason}."""
+
+
 class NoEarlierVersionError(VernissageError):
     """There is no earlier version to roll back to: {reason}."""
 

@@ -56,7 +56,7 @@ EXPOSURE = {"experiment": "more-variety", "version": 1, "arm": "varied"}
 EXPERIMENT = {
     "name": "more-variety", "version": 1, "hypothesis": "It keeps people longer", "owner": "ada", "unit": "user",
     "layer": "lists", "slots": {"first": 0, "count": 100}, "design": "split", "primary_metric": "likes_per_display",
-    "smallest_effect": 0.1, "guardrails": ["fill_rate"],
+    "smallest_effect": 0.1, "guardrails": ["fill_rate"], "stop_on_harm": True,
     "arms": [{"name": "control", "weight": 1, "policy": {}}, {"name": "varied", "policy": {"variety": 0.5}}],
 }  # fmt: skip
 
@@ -280,6 +280,7 @@ FIELDS = [
     ("create_experiment", "body", "primary_metric", "unit"),
     ("create_experiment", "body", "smallest_effect", "effect"),
     ("create_experiment", "body", "guardrails", "guardrails"),
+    ("create_experiment", "body", "stop_on_harm", "flag"),
     ("create_experiment", "body", "blocks", "blocks"),
     *(
         (name, "path", "name", "name")

@@ -26,7 +26,10 @@ Metric = Literal[
     "stockout_rate", "cost_per_impression", "waste",
 ]  # fmt: skip
 OF_BLOCKS = frozenset({"stockout_rate", "cost_per_impression", "waste"})  # metrics of blocks of time, not of users
-Guardrail = Literal["fill_rate", "stockout_rate", "displays_per_user", "skips_per_display"]
+Guardrail = Literal[
+    "fill_rate", "stockout_rate", "display_freshness", "p95_latency", "error_rate", "cost_per_impression",
+    "displays_per_user", "skips_per_display",
+]  # fmt: skip
 
 
 class Policy(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -81,7 +84,10 @@ class Definition(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     arms: Annotated[tuple[Arm, ...], Meta(min_length=2, max_length=8)]
     primary_metric: Metric
     smallest_effect: Annotated[float, Meta(ge=0.001, le=10, description="relative change worth finding")]
-    guardrails: tuple[Guardrail, ...] = ("fill_rate", "stockout_rate")
+    guardrails: tuple[Guardrail, ...] = (
+        "fill_rate", "stockout_rate", "display_freshness", "p95_latency", "error_rate", "cost_per_impression",
+    )  # fmt: skip
+    stop_on_harm: bool = False  # the watcher stops it when a guardrail or the sample ratio is surely wrong
     blocks: Blocks | None = None  # of the design switchback
 
     @property
@@ -183,6 +189,8 @@ def _check_switchback(definition: Definition, blocks: Blocks) -> None:
         raise BadExperimentError(field="slots", rule=f"blocks of time are for all users: 0 to {SLOTS - 1}")
     if blocks.washout_minutes * 2 > blocks.minutes:
         raise BadExperimentError(field="blocks", rule="the washout leaves less than half of a block")
+    if definition.stop_on_harm:
+        raise BadExperimentError(field="stop_on_harm", rule="blocks of time are judged when all are over")
     if {"displays_per_user", "skips_per_display"} & set(definition.guardrails):
         raise BadExperimentError(field="guardrails", rule="those of users cannot guard blocks of time")
 
@@ -202,6 +210,8 @@ def _check_interleaved(definition: Definition) -> None:
         raise BadExperimentError(
             field="weight", rule="the teams of an interleaved experiment pick by turns: equal weights"
         )
+    if definition.stop_on_harm:
+        raise BadExperimentError(field="stop_on_harm", rule="an interleaved experiment has no arms of users to guard")
     if definition.primary_metric != "likes_per_display":
         raise BadExperimentError(field="primary_metric", rule="an interleaved experiment compares likes_per_display")
 

@@ -18,7 +18,7 @@ from tests.benchmarks.figures import as_data, keep, machine, table
 WIDTH = 140  # of a table that goes into a file
 BENCHMARKS = {
     "next": ("next_list", "lists of 20 at 97.7% seen of 10,000"),
-    "batches": ("batches", "impressions by the 200"),
+    "batches": ("batches", "impressions by the 200, and by other sizes"),
     "singles": ("singles", "impressions one by one, durable"),
     "ranking": ("ranking", "one list out of 100,000 x 50, without the database"),
     "nearest": ("nearest", "the nearest unseen by content, with an index and without"),

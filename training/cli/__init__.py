@@ -17,6 +17,7 @@ from training.cli import (
     flags,
     generation,
     judging,
+    load,
     models,
     service,
     simulation,
@@ -37,6 +38,7 @@ app.command()(world.synth)
 app.command()(simulation.simulate)
 app.command()(service.serve)
 app.command()(service.demo)
+app.command()(load.load)
 app.add_typer(service.keys, name="key")
 app.command()(generation.plan)
 app.add_typer(generation.group, name="generation")
