@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -51,6 +52,10 @@ def trial(displayed: Service, host: Host) -> Iterator[Definition]:
     whole = definition("flushing", arms=ARMS, smallest_effect=0.5)
     post("/v1/experiments", json=whole).raise_for_status()
     post("/v1/experiments/flushing/start", json={}).raise_for_status()
+    end = time.monotonic() + 60
+    while displayed.metrics().get("vernissage_experiments_running") != 1:  # a page asks once, and then not for long
+        assert time.monotonic() < end
+        time.sleep(0.05)
     yield make_definition(whole)
     post("/v1/experiments/flushing/stop", json={"reason": "the test is over"}).raise_for_status()
 
