@@ -30,6 +30,7 @@ from features.database import query, transaction
 from features.dna import read_dna
 from features.host import Host
 from features.packed import unpack_keys
+from features.scramble import scramble
 
 if TYPE_CHECKING:
     from features.dna_index import ContentIndex
@@ -84,6 +85,15 @@ class Catalogue:
         keys = np.sort(self.keys[self.active])
         contents = int(self.prints[self.active].sum(dtype=np.uint64))
         return int(self.keys.max(initial=0)), zlib.crc32(keys.tobytes()), contents
+
+    @cached_property
+    def key_hashes(self) -> NDArray[np.uint64]:
+        """A scrambled number of each key, by row: their sum over some rows tells one set of artworks from another."""
+        return scramble(self.keys.astype(np.uint64))
+
+    def hash_of(self, rows: NDArray[np.int32]) -> int:
+        """A hash of a set of artworks, whatever its order, as a signed 64-bit integer."""
+        return int(self.key_hashes[rows].sum(dtype=np.uint64).astype(np.int64))
 
     def rows(self, keys: NDArray[np.int32]) -> NDArray[np.int32]:
         """Rows of those of ``keys`` that the catalogue holds; the others are left out."""

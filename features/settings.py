@@ -127,6 +127,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     experiment_poll_seconds: Positive = 1.0  # how soon a start, ramp or stop is followed
     experiment_traffic_days: Count = 28  # of the past: how many users come, and how much they differ
     experiment_longest_days: Count = 56  # by then an experiment must tell something, or it is not started
+    experiment_guard_seconds: Positive = 600.0  # between looks for harm: each reads all that the users did
 
     # The host's routes
     list_job_seconds: Positive = 10.0  # the client polls at about 0, 2, 6, 14 s and gives up at 20 s

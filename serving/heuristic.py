@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from features.arrays import Floats
 from features.catalogue import Catalogue
+from features.scramble import scramble
 
 STYLE, QUALITY, NEWNESS, SPREAD = 0.5, 0.2, 0.2, 0.1
 
@@ -45,12 +46,4 @@ def _rank_share(values: NDArray[np.float64]) -> Floats:
 def _spread(keys: NDArray[np.int32], user_id: str) -> Floats:
     """A number within 0 and 1 that depends on the user and the artwork only."""
     seed = int.from_bytes(hashlib.blake2b(user_id.encode(), digest_size=8).digest())
-    return np.asarray(mix(keys.astype(np.uint64) ^ np.uint64(seed)) / np.float64(2**64), dtype=np.float32)
-
-
-def mix(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """A bijective scrambling of 64-bit integers (the finaliser of SplitMix64: Steele et al., OOPSLA 2014)."""
-    mixed = numbers + np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
+    return np.asarray(scramble(keys.astype(np.uint64) ^ np.uint64(seed)) / np.float64(2**64), dtype=np.float32)

@@ -17,6 +17,7 @@ from features.arrays import Floats, Mask, Rows
 
 RungReason = Literal["model", "near_liked", "style_relaxed", "unseen"]
 ShortReason = Literal["exhausted", "all_leased", "filtered", "degraded"]
+Fallback = Literal["missing", "late", "busy", "broken", "cannot_score"]  # why the model did not rank
 
 MODEL, NEAR, RELAXED, ANYTHING, SHORT = 1, 2, 3, 4, 5
 RUNG_REASONS: dict[int, RungReason] = {MODEL: "model", NEAR: "near_liked", RELAXED: "style_relaxed", ANYTHING: "unseen"}
@@ -31,7 +32,7 @@ class Evidence:
     """What is known of the candidates, each array of shape (m,); None where that source is not to be had."""
 
     rows: Rows
-    heuristic: Floats
+    heuristic: Floats | None  # not needed where the model or nearness knows all
     asked: Mask  # in a style that the request asks for; all True when it asks for none
     chosen: Mask  # in a style that the user or the request chose: always relevant
     model: Floats | None = None  # NaN for artworks the model does not know
@@ -48,29 +49,54 @@ class Ranking:
     scores: Floats
     rungs: Rungs
     sources: Sources  # of each score, before cold ones were brought to the model's scale
+    fallback: Fallback | None = None  # None: the model ranked
 
 
-def climb(evidence: Evidence) -> Ranking:
-    """Put every candidate on its rung and sort: by rung, asked styles first, by that rung's score, by row."""
-    scores = evidence.heuristic.copy()
-    rungs = np.full(len(evidence.rows), ANYTHING, dtype=np.int8)
-    sources = np.full(len(evidence.rows), BY_HEURISTIC if evidence.near is None else BY_NEARNESS, dtype=np.int8)
-    relevant = np.zeros(len(evidence.rows), dtype=bool)
-    if evidence.near is not None:
-        near = (evidence.near >= evidence.near_threshold) | evidence.chosen
-        _place(rungs, scores, rungs == ANYTHING, ANYTHING, evidence.near)
-        _place(rungs, scores, near & evidence.asked, NEAR, evidence.near)
-        relevant |= near
+def climb(evidence: Evidence, *, depth: int | None = None, keep: Mask | None = None) -> Ranking:
+    """Put every candidate on its rung and sort: by rung, asked styles first, by that rung's score, by row.
+
+    ``depth``: how far down the order is needed; what comes later is left out, but for what ``keep`` (m,) marks.
+    """
+    count, near = len(evidence.rows), evidence.near
+    rungs = np.full(count, ANYTHING, dtype=np.int8)
+    sources = np.full(count, BY_HEURISTIC if near is None else BY_NEARNESS, dtype=np.int8)
+    scores = evidence.heuristic if near is None else near
+    relevant = np.zeros(count, dtype=bool)
+    if near is not None:
+        relevant |= (near >= evidence.near_threshold) | evidence.chosen
+        rungs = np.where(relevant & evidence.asked, np.int8(NEAR), rungs)
     if evidence.model is not None:
-        model = fill_cold(evidence.model, evidence.heuristic if evidence.near is None else evidence.near)
-        sources[~np.isnan(evidence.model)] = BY_MODEL
+        model = evidence.model if scores is None else fill_cold(evidence.model, scores)
+        sources = np.where(np.isnan(evidence.model), sources, np.int8(BY_MODEL))
         fits = (model >= evidence.threshold) | evidence.chosen
-        _place(rungs, scores, fits & evidence.asked, MODEL, model)
-        _place(rungs, scores, rungs == ANYTHING, ANYTHING, model)
+        rungs = np.where(fits & evidence.asked, np.int8(MODEL), rungs)
+        scores = model if near is None else np.where(rungs == NEAR, near, model)
         relevant |= fits
-    rungs[relevant & ~evidence.asked] = RELAXED
-    order = np.lexsort((evidence.rows, -scores, ~evidence.asked, rungs))
+    if scores is None:
+        raise ValueError("something must have a score for every candidate: see needs_heuristic")
+    rungs = np.where(relevant & ~evidence.asked, np.int8(RELAXED), rungs)
+    wanted = _first(2 * rungs + ~evidence.asked, scores, evidence.rows, depth)
+    if keep is not None and len(wanted) < count:
+        wanted = np.union1d(wanted, np.flatnonzero(keep))
+    keys = (evidence.rows[wanted], -scores[wanted], ~evidence.asked[wanted], rungs[wanted])
+    order = wanted[np.lexsort(keys)]
     return Ranking(evidence.rows[order], scores[order], rungs[order], sources[order])
+
+
+def _first(steps: NDArray[np.int8], scores: Floats, rows: Rows, depth: int | None) -> NDArray[np.intp]:
+    """Places of the first ``depth`` in order of step, score and row, themselves in no order; all without ``depth``."""
+    if depth is None or len(rows) <= depth:
+        return np.arange(len(rows))
+    ends = np.cumsum(np.bincount(steps))
+    last = int(np.searchsorted(ends, depth))  # the step that the first `depth` end in
+    left = depth - (int(ends[last - 1]) if last else 0)
+    places = np.flatnonzero(steps == last)
+    if left < len(places):
+        bound = np.partition(scores[places], len(places) - left)[len(places) - left]
+        tied = places[scores[places] == bound]
+        above = places[scores[places] > bound]
+        places = np.concatenate([above, tied[np.argsort(rows[tied])][: left - len(above)]])
+    return np.concatenate([np.flatnonzero(steps < last), places])
 
 
 def lacks(evidence: Evidence, limit: int) -> bool:
@@ -78,6 +104,11 @@ def lacks(evidence: Evidence, limit: int) -> bool:
     if evidence.model is None or np.isnan(evidence.model).any():
         return True
     return int((((evidence.model >= evidence.threshold) | evidence.chosen) & evidence.asked).sum()) < limit
+
+
+def needs_heuristic(evidence: Evidence) -> bool:
+    """Whether neither the model nor nearness has a score for every candidate."""
+    return evidence.near is None and (evidence.model is None or bool(np.isnan(evidence.model).any()))
 
 
 def fill_cold(model: Floats, other: Floats) -> Floats:
@@ -89,9 +120,3 @@ def fill_cold(model: Floats, other: Floats) -> Floats:
     mean, spread = (float(warm.mean()), float(warm.std())) if len(warm) else (0.0, 1.0)
     centred = (other - other.mean()) / max(float(other.std()), 1e-9)
     return np.asarray(np.where(cold, mean + spread * centred, model), dtype=np.float32)
-
-
-def _place(rungs: Rungs, scores: Floats, which: Mask, rung: int, by: Floats) -> None:
-    """Put ``which`` on ``rung``, scored ``by``."""
-    rungs[which] = rung
-    scores[which] = by[which]

@@ -26,7 +26,7 @@ from features.host import ARTWORK_COLUMNS, USER_COLUMNS, Host
 from features.packed import unpack_keys, unpack_seen, unpack_signals
 from features.settings import Settings
 from features.weights import KINDS
-from serving.ladder import ShortReason
+from serving.ladder import Fallback, ShortReason
 from serving.model import Tier
 
 
@@ -85,6 +85,7 @@ class ListRow:
     propensities: Floats  # of each slot, given those before it
     origin: Origin
     experiments: dict[str, Any] | None = None  # what is tried on the user, as the log has it
+    fallback: Fallback | None = None  # why the model did not rank it
 
 
 class Leases:
@@ -120,8 +121,8 @@ class Leases:
                 row = await self._read(connection, asked)
             yield connection, self._state_of(row)
 
-    async def write(self, connection: psycopg.AsyncConnection, row: ListRow) -> list[dict[str, Any]]:
-        """Write the list and return its artworks, as the host has them now, in order."""
+    async def write(self, connection: psycopg.AsyncConnection, row: ListRow, took_ms: float) -> list[dict[str, Any]]:
+        """Write the list, made in so many milliseconds, and return its artworks, as the host has them now, in order."""
         values = {
             "recommendation_id": row.recommendation_id,
             "user_id": row.user_id,
@@ -144,6 +145,8 @@ class Leases:
             "candidate_size": row.candidate_size,
             "excluded": Jsonb(row.excluded),
             "experiments": None if row.experiments is None else Jsonb(row.experiments),
+            "took_ms": took_ms,
+            "fallback": row.fallback,
             "first_seconds": self._settings.lease_first_seconds,
             "stretch_seconds": self._settings.lease_stretch * self._settings.seconds_per_artwork,
             "grace_seconds": self._settings.lease_grace_seconds,

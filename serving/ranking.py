@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from features.arrays import Floats, Keys, Mask, Rows
 from features.catalogue import ANY_ORIENTATION, ORIENTATIONS, Catalogue
@@ -22,7 +24,7 @@ from features.errors import CannotScoreError
 from features.settings import Settings
 from features.weights import combine
 from serving import heuristic, ladder, telemetry
-from serving.ladder import Evidence, Ranking
+from serving.ladder import Evidence, Fallback, Ranking
 from serving.leases import UserState
 from serving.live import View
 from serving.model import Model
@@ -32,6 +34,7 @@ T = TypeVar("T")
 THRESHOLD_SAMPLE = 2_000  # pool artworks that a user's quantiles are taken over
 RELEVANT, NEAR = 0.5, 0.75  # quantiles of a user's scores over the pool: relevant to the model, near in content
 NEAREST = 1_000  # artworks that an index is asked for
+LEAST_DEPTH, DEPTHS = 500, 10  # how far down an order is needed: so far, and so many times the length of a list
 BOTH = ("both", "any")
 
 
@@ -70,8 +73,13 @@ class Sorter:
         self._threads = ThreadPoolExecutor(settings.rank_threads, thread_name_prefix="rank")
         self._running = 0
 
-    async def rank(self, view: View, state: UserState, ask: Ask, rows: Rows, *, lift: float | None = None) -> Ranking:
-        """Every candidate in order, by whatever can score in time. ``lift``: see `model_scores`; None: as set."""
+    async def rank(
+        self, view: View, state: UserState, ask: Ask, rows: Rows, *, lift: float | None = None, whole: bool = False
+    ) -> Ranking:
+        """Candidates (ascending) in order, by whatever can score in time: the best and what is held, or the ``whole``.
+
+        ``lift``: see `model_scores`; None: as set.
+        """
         catalogue = view.catalogue
         signal_rows, weights = signal_rows_of(catalogue, state.signal_keys, state.signal_weights)
         named = _asked(catalogue, ask)
@@ -84,17 +92,24 @@ class Sorter:
         scored = await self._model_scores(view, signal_rows, weights, rows, lift)
         evidence = Evidence(
             rows=rows,
-            heuristic=heuristic.score(catalogue, rows, chosen, coverage=max(coverage, 0.0), user_id=ask.user_id),
+            heuristic=None,
             asked=asked,
             chosen=chosen,
-            model=scored[0] if scored else None,
-            threshold=scored[1] if scored else 0.0,
+            model=None if isinstance(scored, str) else scored[0],
+            threshold=0.0 if isinstance(scored, str) else scored[1],
         )
         if ladder.lacks(evidence, ask.limit):
             near = await self._timed("content", partial(near_scores, catalogue, signal_rows, weights, rows))
-            if near is not None:
+            if not isinstance(near, str):
                 evidence = dataclasses.replace(evidence, near=near[0], near_threshold=near[1])
-        return ladder.climb(evidence)
+        if ladder.needs_heuristic(evidence):
+            own = heuristic.score(catalogue, rows, chosen, coverage=max(coverage, 0.0), user_id=ask.user_id)
+            evidence = dataclasses.replace(evidence, heuristic=own)
+        depth = None if whole else max(LEAST_DEPTH, DEPTHS * ask.limit)
+        held = np.zeros(len(rows), dtype=bool)
+        held[_places_in(rows, catalogue.rows(state.held))] = True
+        ranking = ladder.climb(evidence, depth=depth, keep=held)
+        return dataclasses.replace(ranking, fallback=scored) if isinstance(scored, str) else ranking
 
     def close(self) -> None:
         """Let the threads go."""
@@ -102,27 +117,24 @@ class Sorter:
 
     async def _model_scores(
         self, view: View, signal_rows: Rows, weights: Floats, rows: Rows, lift: float
-    ) -> tuple[Floats, float] | None:
-        """The model's scores and the user's median over the pool, or None where it cannot answer."""
+    ) -> tuple[Floats, float] | Fallback:
+        """The model's scores and the user's median over the pool, or why it cannot answer."""
         model = view.model
         if model is None:
-            telemetry.SKIPPED.labels("model", "missing").inc()
-            return None
+            return _skipped("model", "missing")
         work = partial(model_scores, view.catalogue, model, signal_rows, weights, rows, lift=lift)
         return await self._timed("model", work)
 
-    async def _timed(self, source: str, work: Callable[[], T]) -> T | None:
-        """Run ``work`` in a thread within the deadline; None, counted by reason, when it cannot answer."""
+    async def _timed(self, source: str, work: Callable[[], T]) -> T | Fallback:
+        """Run ``work`` in a thread within the deadline; why, counted, when it cannot answer."""
         if self._running >= self._settings.rank_threads:
-            telemetry.SKIPPED.labels(source, "busy").inc()
-            return None
+            return _skipped(source, "busy")
         self._running += 1
         job = asyncio.get_running_loop().run_in_executor(self._threads, work)
         job.add_done_callback(self._ended)
         done, _ = await asyncio.wait([job], timeout=self._settings.rank_deadline_ms / 1000)
         if not done:
-            telemetry.SKIPPED.labels(source, "late").inc()
-            return None
+            return _skipped(source, "late")
         return _result(source, job)
 
     def _ended(self, job: asyncio.Future[Any]) -> None:
@@ -132,11 +144,19 @@ class Sorter:
             job.exception()
 
 
+def _places_in(rows: Rows, wanted: Rows) -> NDArray[np.intp]:
+    """The places in ascending ``rows`` of those of ``wanted`` that are there."""
+    places = np.searchsorted(rows, wanted)
+    inside = places < len(rows)
+    places, wanted = places[inside], wanted[inside]
+    return np.asarray(places[rows[places] == wanted])
+
+
 def choose_candidates(catalogue: Catalogue, state: UserState, ask: Ask) -> Candidates:
     """Active artworks that the user has not seen, that fit, and that no other session of the user holds."""
     unseen = catalogue.active.copy()
     unseen[catalogue.rows(state.seen)] = False
-    seen = catalogue.size - int(unseen.sum())
+    left = int(np.count_nonzero(unseen))
     fitting = fits(catalogue, _orientation_of(ask, state))
     eligible = unseen & fitting
     wanted = eligible & ~_named(catalogue, ask.exclude)
@@ -144,16 +164,16 @@ def choose_candidates(catalogue: Catalogue, state: UserState, ask: Ask) -> Candi
     if ask.strict_styles and named is not None:
         wanted &= named
     wanted[catalogue.rows(state.retired)] = False
-    free = wanted.copy()
-    free[catalogue.rows(state.held_elsewhere)] = False
+    unseen_total, asked = int(np.count_nonzero(eligible)), int(np.count_nonzero(wanted))
+    wanted[catalogue.rows(state.held_elsewhere)] = False
+    rows = np.flatnonzero(wanted).astype(np.int32)
     excluded = {
-        "seen": seen,
-        "orientation": int(unseen.sum() - eligible.sum()),
-        "asked": int(eligible.sum() - wanted.sum()),  # exclude, strict styles, retired
-        "leased": int(wanted.sum() - free.sum()),
+        "seen": catalogue.size - left,
+        "orientation": left - unseen_total,
+        "asked": unseen_total - asked,  # exclude, strict styles, retired
+        "leased": asked - len(rows),
     }
-    rows = np.flatnonzero(free).astype(np.int32)
-    return Candidates(rows, int((catalogue.active & fitting).sum()), int(eligible.sum()), excluded)
+    return Candidates(rows, int(np.count_nonzero(catalogue.active & fitting)), unseen_total, excluded)
 
 
 def model_scores(
@@ -165,8 +185,10 @@ def model_scores(
     never by more than one: enough to be tried, too little to pass what a user is known to like.
     """
     scores, threshold = with_quantile(catalogue, rows, RELEVANT, partial(model.score, signal_rows, weights))
+    if not lift:
+        return scores, threshold
     new = ~model.knows(rows) & ~np.isnan(scores)
-    if lift and new.any():
+    if new.any():
         scores[new] += np.float32(min(lift, 1.0) * np.nanstd(scores))
     return scores, threshold
 
@@ -202,20 +224,32 @@ def with_quantile(
     known = scores[len(rows) :][~np.isnan(scores[len(rows) :])]
     if len(known) == 0:
         raise CannotScoreError(ranker="model", reason="it knows no artwork of the pool")
-    return scores[: len(rows)], float(np.quantile(known, quantile))
+    return scores[: len(rows)], _quantile(known, quantile)
 
 
-def _result(source: str, job: asyncio.Future[T]) -> T | None:
-    """The job's result; None, counted, for a user it cannot score or an error of any kind."""
+def _quantile(values: Floats, quantile: float) -> float:
+    """As numpy's own with linear interpolation, without what that costs besides on a few values."""
+    place = quantile * (len(values) - 1)
+    low, high = math.floor(place), math.ceil(place)
+    parted = np.partition(values, (low, high))
+    return float(parted[low] + (parted[high] - parted[low]) * (place - low))
+
+
+def _result(source: str, job: asyncio.Future[T]) -> T | Fallback:
+    """The job's result; why there is none, counted, for a user it cannot score or an error of any kind."""
     error = job.exception()
     if error is None:
         return job.result()
     if isinstance(error, CannotScoreError):
-        telemetry.SKIPPED.labels(source, "cannot_score").inc()
-        return None
-    telemetry.SKIPPED.labels(source, "broken").inc()
+        return _skipped(source, "cannot_score")
     telemetry.get_logger().error("ranking failed", source=source, error=repr(error))
-    return None
+    return _skipped(source, "broken")
+
+
+def _skipped(source: str, reason: Fallback) -> Fallback:
+    """Count it."""
+    telemetry.SKIPPED.labels(source, reason).inc()
+    return reason
 
 
 def signal_rows_of(catalogue: Catalogue, keys: Keys, signal_weights: Floats) -> tuple[Rows, Floats]:

@@ -6,18 +6,20 @@ knows what was seen, and a guess could repeat.
 
 from __future__ import annotations
 
+import time
 import uuid
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from features.arrays import Floats, Keys, Mask, Rows
+from features.arrays import Floats, Mask, Rows
 from features.catalogue import Catalogue
 from features.identifiers import new_id
 from features.settings import Settings
-from serving import heuristic, ladder, telemetry
+from serving import ladder, telemetry
 from serving.experiments.interleaving import Teams, interleave
 from serving.experiments.trial import Trial, make_trial
 from serving.exploration import HEAD as DRAWN_FROM
@@ -81,6 +83,7 @@ class Recommender:
 
     async def next(self, ask: Ask) -> Answer:
         """Unseen artworks, leased to the session. Raises DatabaseUnavailableError."""
+        began = time.perf_counter()
         async with self._leases.locked(ask.user_id, ask.session_id, ask.supersedes) as (connection, state):
             view = self._live.view
             trial = make_trial(self._live.experiments.assign(ask.user_id), view, self._settings)
@@ -88,7 +91,8 @@ class Recommender:
             drawn = await draw_up(self._sorter, trial, state, ask, candidates)
             row, repeats = list_row(drawn, state, ask, candidates, self._settings)
             enough = len(candidates.rows) >= ask.least
-            artworks = await self._leases.write(connection, row) if enough else []
+            took_ms = 1_000 * (time.perf_counter() - began)
+            artworks = await self._leases.write(connection, row, took_ms) if enough else []
         tiers = dict(zip(row.artwork_keys.tolist(), row.evidence, strict=True))
         artworks = [artwork | {"evidence": tiers[artwork["artwork_key"]]} for artwork in artworks]
         _count(ask, row, artworks)
@@ -125,9 +129,11 @@ async def draw_up(
     ``recommendation_id``: of a list that is made again; a new one else. All its chances come from it.
     """
     ways, recommendation_id = trial.ways, recommendation_id or new_id()
-    rankings = [await sorter.rank(way.view, state, ask, candidates.rows, lift=way.lift) for way in ways]
+    rankings = [
+        await sorter.rank(way.view, state, ask, candidates.rows, lift=way.lift, whole=len(ways) > 1) for way in ways
+    ]
     if len(ways) == 1:
-        alone = np.zeros(len(candidates.rows), np.int8)
+        alone = np.zeros(len(rankings[0].rows), np.int8)
         return Drawn(recommendation_id, trial, rankings[0], alone, ways[0].variety, ways[0].sampler)
     catalogue = ways[0].view.catalogue
     held = _held(catalogue, state)
@@ -175,13 +181,14 @@ def list_row(
         held=state.held,
         passes=state.passes,
         retired=state.retired,
-        candidate_hash=hash_of(catalogue.keys[candidates.rows]),
+        candidate_hash=catalogue.hash_of(candidates.rows),
         candidate_size=len(candidates.rows),
         excluded=candidates.excluded,
         rank_traded=rank_traded(turned),
         propensities=chances[order],
         origin=make_origin(ask, state, view, settings, ranking=ranking, head=head),
         experiments=drawn.trial.log(_picked(drawn, fresh)),
+        fallback=ranking.fallback,
     )
     return row, repeats
 
@@ -203,7 +210,8 @@ def _vary_ranking(catalogue: Catalogue, ranking: Ranking, held: Mask, variety: f
     """The ranking with the head of what is not held chosen to differ; the held ones last, for nobody picks them."""
     fresh = np.flatnonzero(~held[ranking.rows])
     order = np.concatenate([_varied(catalogue, ranking, fresh, variety, count), np.flatnonzero(held[ranking.rows])])
-    return Ranking(ranking.rows[order], ranking.scores[order], ranking.rungs[order], ranking.sources[order])
+    parts = (ranking.rows[order], ranking.scores[order], ranking.rungs[order], ranking.sources[order])
+    return Ranking(*parts, ranking.fallback)
 
 
 def _varied(catalogue: Catalogue, ranking: Ranking, fresh: Places, variety: float, count: int) -> Places:
@@ -285,17 +293,12 @@ def _retry_after(row: ListRow, shown: int, state: UserState, settings: Settings)
     return settings.seconds_per_artwork
 
 
-def hash_of(keys: Keys) -> int:
-    """A hash of the candidate set, whatever its order, as a signed 64-bit integer."""
-    return int(heuristic.mix(keys.astype(np.uint64)).sum(dtype=np.uint64).astype(np.int64))
-
-
 def _count(ask: Ask, row: ListRow, artworks: list[dict[str, Any]]) -> None:
     """Metrics of one list."""
     telemetry.LISTS.labels(row.reason or "").inc()
     telemetry.SLOTS.labels("asked").inc(ask.limit)
     telemetry.SLOTS.labels("returned").inc(len(artworks))
-    for artwork in artworks:
-        telemetry.RUNGS.labels(str(artwork["rung"])).inc()
+    for rung, count in Counter(artwork["rung"] for artwork in artworks).items():
+        telemetry.RUNGS.labels(str(rung)).inc(count)
     expected = min(ask.limit, len(row.artwork_keys))
     telemetry.STALE.inc(max(expected - len(artworks), 0))

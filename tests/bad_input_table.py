@@ -55,7 +55,7 @@ CLAIM = {"user_id": "ada", "session_id": "tab", "lease_id": UUID, "artwork_id": 
 EXPERIMENT = {
     "name": "more-variety", "version": 1, "hypothesis": "It keeps people longer", "owner": "ada", "unit": "user",
     "layer": "lists", "slots": {"first": 0, "count": 100}, "design": "split", "primary_metric": "likes_per_display",
-    "smallest_effect": 0.1, "guardrails": ["fill_rate"],
+    "smallest_effect": 0.1, "guardrails": ["fill_rate"], "stop_on_harm": True,
     "arms": [{"name": "control", "weight": 1, "policy": {}}, {"name": "varied", "policy": {"variety": 0.5}}],
 }  # fmt: skip
 
@@ -264,6 +264,7 @@ FIELDS = [
     ("create_experiment", "body", "primary_metric", "unit"),
     ("create_experiment", "body", "smallest_effect", "effect"),
     ("create_experiment", "body", "guardrails", "guardrails"),
+    ("create_experiment", "body", "stop_on_harm", "flag"),
     *(
         (name, "path", "name", "name")
         for name in ("experiment", "start_experiment", "ramp_experiment", "stop_experiment", "archive_experiment")

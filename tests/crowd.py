@@ -152,7 +152,7 @@ def _lists(host: Host, settings: Settings, user: str) -> Iterator[Statement]:
         "held": keys[:3], "passes": [0] * 3, "retired": keys[-1:], "candidate_hash": 1, "candidate_size": 100,
         "excluded": Jsonb({"seen": 1}), "experiments": Jsonb({"a": {"version": 1, "arm": "b"}}), "first_seconds": 60.0,
         "stretch_seconds": 90.0, "grace_seconds": 60.0, "propensities": [1.0] * len(keys), "inputs": Jsonb({}),
-        "sampler": None, "head_keys": None, "head_scores": None,
+        "sampler": None, "head_keys": None, "head_scores": None, "took_ms": 5.0, "fallback": None,
     }  # fmt: skip
     yield Statement("lease_list", leases._lease, session | written)
 

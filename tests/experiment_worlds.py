@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from serving.experiments.assignment import arm_of
 from serving.experiments.definitions import Definition, make_definition
@@ -24,6 +25,20 @@ def arms_of(made: Definition, count: int) -> Arms:
     """The arm of each of so many users, by the code that serves."""
     place = {arm.name: index for index, arm in enumerate(made.arms)}
     return np.array([place[arm_of(made, f"user-{number}").name] for number in range(count)])
+
+
+def guarded(count: int, rng: np.random.Generator) -> list[NDArray[np.float64]]:
+    """What guardrails count of so many users, in a first day and in a first week: rare things, and common ones.
+
+    Shares of lists that were short, dry, failed or slow, displays that were new (all), and dollars per display.
+    """
+    found: list[NDArray[np.float64]] = []
+    for lists in (2, 9):
+        for share in (0.01, 0.002, 0.01, 0.05):
+            prone = rng.beta(0.5, 0.5 / share - 0.5, count)  # few users have most of it
+            found.append(rng.binomial(lists, prone) / lists)
+        found += [np.ones(count), rng.gamma(0.2, 0.005, count)]
+    return found
 
 
 def live(made: Definition, count: int, rng: np.random.Generator, lift: float = 0.0) -> Units:

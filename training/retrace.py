@@ -35,7 +35,7 @@ from serving.live import View
 from serving.model import Model, make_model
 from serving.origin import ASKED, TUNED
 from serving.ranking import Ask, Candidates, Sorter, choose_candidates
-from serving.recommend import POLICY, SPARES, draw_up, hash_of, list_row
+from serving.recommend import POLICY, SPARES, draw_up, list_row
 from training.pool import take_pool
 from training.replay import PATIENT
 
@@ -186,7 +186,7 @@ def _check_inputs(found: Retraced, then: Then) -> None:
         found.gone.append("the pool: artworks have left it since, or come back")
     elif contents != contents_now:
         found.gone.append("what was known of the artworks: one of the pool or more were edited since")
-    now = (len(candidates.rows), hash_of(pool.keys[candidates.rows]))
+    now = (len(candidates.rows), pool.hash_of(candidates.rows))
     same = found.check("the candidates", same=now == (row["candidate_size"], row["candidate_hash"]))
     if members == members_now and not (same and row["excluded"] == candidates.excluded):
         found.gone.append("what the user had seen by then: the candidates are not those of the log")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import signal
 import threading
+from typing import Protocol
 
 from features.database import connect
 from features.settings import Settings
@@ -53,12 +54,24 @@ class Watcher:
         self._trouble = trouble
 
 
-def run_until_stopped(watcher: Watcher) -> None:
-    """Run until SIGINT or SIGTERM; the look under way is finished first."""
+class Loop(Protocol):
+    """What runs until it is told to stop."""
+
+    def run(self, stopped: threading.Event) -> None:
+        """Until the event is set."""
+
+
+def run_until_stopped(*loops: Loop) -> None:
+    """Run side by side until SIGINT or SIGTERM; the looks under way are finished first."""
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    watcher.run(stopped)
+    beside = [threading.Thread(target=loop.run, args=(stopped,)) for loop in loops[1:]]
+    for thread in beside:
+        thread.start()
+    loops[0].run(stopped)
+    for thread in beside:
+        thread.join()
 
 
 def _say(outcome: Outcome) -> None:

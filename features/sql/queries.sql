@@ -164,7 +164,7 @@ WITH offered AS (
     INSERT INTO vernissage.served_lists (
         recommendation_id, user_id, session_id, repeats, policy, model_version, requested, reason,
         artwork_keys, scores, rungs, propensities, candidate_hash, candidate_size, excluded, experiments,
-        inputs, sampler, head_keys, head_scores)
+        inputs, sampler, head_keys, head_scores, took_ms, fallback)
     SELECT %(recommendation_id)s, %(user_id)s, %(session_id)s, %(repeats)s::uuid, %(policy)s, %(model_version)s,
            %(limit)s, %(reason)s,
            coalesce(array_agg(f.artwork_key ORDER BY f.position), '{}'),
@@ -172,7 +172,8 @@ WITH offered AS (
            coalesce(array_agg(f.rung ORDER BY f.position), '{}'),
            coalesce(array_agg(f.propensity ORDER BY f.position), '{}'),
            %(candidate_hash)s, %(candidate_size)s, %(excluded)s, %(experiments)s::jsonb,
-           %(inputs)s::jsonb, %(sampler)s::jsonb, %(head_keys)s::integer[], %(head_scores)s::real[]
+           %(inputs)s::jsonb, %(sampler)s::jsonb, %(head_keys)s::integer[], %(head_scores)s::real[],
+           %(took_ms)s, %(fallback)s
     FROM offered AS f
 ), hosted AS (
     INSERT INTO vernissage.hosted_users (user_id) SELECT %(user_id)s WHERE %(known)s ON CONFLICT DO NOTHING
@@ -522,14 +523,25 @@ count(*) FILTER (WHERE e.kind = 'skip') AS skips,
 coalesce(sum(e.value) FILTER (WHERE e.kind = 'dwell'), 0) AS dwell;
 
 -- Who was exposed to one version, in order: the first list that says so starts a user's analysis. `arm` is NULL where
--- the lists are interleaved.
+-- the lists are interleaved. Lists that had to do without an arm's model expose nobody.
 -- name: experiment_units
 SELECT l.user_id, min(l.served_at) AS first,
        (array_agg(l.experiments -> %(name)s ->> 'arm' ORDER BY l.served_at))[1] AS arm,
        bool_or(l.experiments -> %(name)s ? 'overridden') AS overridden
 FROM vernissage.served_lists AS l
-WHERE l.experiments @> %(marked)s AND l.served_at < %(until)s
+WHERE l.experiments @> %(marked)s AND NOT l.experiments @> %(lacking)s AND l.served_at < %(until)s
 GROUP BY l.user_id ORDER BY first, l.user_id;
+
+-- What such a list offered counts in no arm.
+-- name: with_models
+NOT EXISTS (SELECT FROM vernissage.served_lists AS f WHERE f.experiments @> %(lacking)s AND f.user_id = e.user_id
+            AND e.artwork_key = ANY (f.artwork_keys) AND f.served_at <= e.at)
+
+-- How many lists had to do without.
+-- name: experiment_lacking
+SELECT count(*) AS lists, count(DISTINCT l.user_id) AS users FROM vernissage.served_lists AS l
+WHERE l.experiments @> %(lacking)s AND l.served_at < %(until)s
+  AND NOT l.experiments -> %(name)s ? 'overridden';
 
 -- What users did from their first exposure on, for `days` at most.
 -- name: experiment_after
@@ -537,7 +549,16 @@ SELECT u.user_id, {parts}
 FROM unnest(%(user_ids)s::text[], %(firsts)s::timestamptz[]) AS u (user_id, first)
 JOIN vernissage.events AS e ON e.user_id = u.user_id
      AND e.at >= u.first AND e.at < least(u.first + make_interval(days => %(days)s), %(until)s)
+WHERE {with_models}
 GROUP BY u.user_id;
+
+-- The same by spans of days since the first exposure; `edges` are their ends, in days.
+-- name: experiment_spans
+SELECT u.user_id, width_bucket(extract(epoch FROM e.at - u.first)::float8 / 86400, %(edges)s::float8[]) AS span, {parts}
+FROM unnest(%(user_ids)s::text[], %(firsts)s::timestamptz[]) AS u (user_id, first)
+JOIN vernissage.events AS e ON e.user_id = u.user_id AND e.at >= u.first AND e.at < %(until)s
+WHERE {with_models}
+GROUP BY u.user_id, span;
 
 -- What they did before it.
 -- name: experiment_before
@@ -547,29 +568,63 @@ JOIN vernissage.events AS e ON e.user_id = u.user_id
      AND e.at < u.first AND e.at >= u.first - make_interval(days => %(days)s)
 GROUP BY u.user_id;
 
--- How they were served.
+-- The 95th percentile of the time that each arm's lists took.
+-- name: experiment_times
+SELECT u.arm, percentile_cont(0.95) WITHIN GROUP (ORDER BY l.took_ms) AS p95_ms
+FROM unnest(%(user_ids)s::text[], %(firsts)s::timestamptz[], %(arms)s::integer[]) AS u (user_id, first, arm)
+JOIN vernissage.served_lists AS l ON l.user_id = u.user_id AND l.served_at >= u.first AND l.served_at < %(until)s
+WHERE l.took_ms IS NOT NULL AND (l.experiments @> %(lacking)s) IS NOT TRUE
+GROUP BY u.arm;
+
+-- How they were served. An error: the model that was to rank did not, or artworks were gone before they were offered.
 -- name: experiment_lists
 SELECT u.user_id, count(*) AS lists, sum(l.requested) AS asked, sum(cardinality(l.artwork_keys)) AS returned,
-       count(*) FILTER (WHERE l.reason = 'exhausted') AS stockouts
+       count(*) FILTER (WHERE l.reason = 'exhausted') AS stockouts,
+       count(*) FILTER (WHERE l.fallback IN ('late', 'busy', 'broken')
+                        OR l.reason IS NULL AND cardinality(l.artwork_keys) < l.requested) AS errors,
+       count(l.took_ms) AS timed, count(*) FILTER (WHERE l.took_ms > %(slow_ms)s) AS slow
 FROM unnest(%(user_ids)s::text[], %(firsts)s::timestamptz[]) AS u (user_id, first)
 JOIN vernissage.served_lists AS l ON l.user_id = u.user_id
      AND l.served_at >= u.first AND l.served_at < least(u.first + make_interval(days => %(days)s), %(until)s)
+WHERE (l.experiments @> %(lacking)s) IS NOT TRUE
 GROUP BY u.user_id;
+
+-- What they were shown for the first time, and what that had cost: each order's price, shared by all who have seen it.
+-- name: experiment_displays
+WITH costs AS (
+    SELECT k.artwork_key, o.cost / count(*) AS cost
+    FROM vernissage.order_versions AS d
+    JOIN vernissage.orders AS o USING (order_id)
+    JOIN vernissage.artwork_keys AS k ON k.artwork_id = d.detail ->> 'artwork_id'
+    JOIN vernissage.seen AS v ON v.artwork_key = k.artwork_key AND v.loaded_by IS NULL AND v.seen_at < %(until)s
+    WHERE d.state = 'delivered'
+    GROUP BY k.artwork_key, o.cost
+), e AS (
+    SELECT n.user_id, n.artwork_key, n.at, u.first,
+           row_number() OVER (PARTITION BY n.user_id, n.artwork_key ORDER BY n.at, n.event_key) AS time
+    FROM unnest(%(user_ids)s::text[], %(firsts)s::timestamptz[]) AS u (user_id, first)
+    JOIN vernissage.events AS n ON n.user_id = u.user_id AND n.kind = 'displayed' AND n.at < %(until)s
+)
+SELECT e.user_id, count(*) FILTER (WHERE e.time = 1) AS fresh,
+       coalesce(sum(c.cost) FILTER (WHERE e.time = 1), 0) AS dollars
+FROM e LEFT JOIN costs AS c USING (artwork_key)
+WHERE e.at >= e.first AND e.at < e.first + make_interval(days => %(days)s) AND {with_models}
+GROUP BY e.user_id;
 
 -- Displays and likes by the tenth of the pool that the user had seen before each display.
 -- name: experiment_tenths
-WITH seen AS (
-    SELECT v.user_id, v.artwork_key, v.seen_at, u.first,
+WITH e AS (
+    SELECT v.user_id, v.artwork_key, v.seen_at AS at, u.first,
            row_number() OVER (PARTITION BY v.user_id ORDER BY v.seen_at, v.artwork_key) - 1 AS before
     FROM unnest(%(user_ids)s::text[], %(firsts)s::timestamptz[]) AS u (user_id, first)
     JOIN vernissage.seen AS v ON v.user_id = u.user_id AND v.loaded_by IS NULL
 )
-SELECT s.user_id, least(10 * s.before / greatest(%(pool)s, 1), 9)::integer AS tenth, count(*) AS displays,
+SELECT e.user_id, least(10 * e.before / greatest(%(pool)s, 1), 9)::integer AS tenth, count(*) AS displays,
        count(*) FILTER (WHERE EXISTS (
-           SELECT FROM vernissage.events AS e WHERE e.user_id = s.user_id AND e.artwork_key = s.artwork_key
-              AND e.kind <> 'displayed' AND e.kind IN ('like', 'favourite'))) AS likes
-FROM seen AS s WHERE s.seen_at >= s.first AND s.seen_at < %(until)s
-GROUP BY s.user_id, tenth;
+           SELECT FROM vernissage.events AS n WHERE n.user_id = e.user_id AND n.artwork_key = e.artwork_key
+              AND n.kind <> 'displayed' AND n.kind IN ('like', 'favourite') AND n.at < %(until)s)) AS likes
+FROM e WHERE e.at >= e.first AND e.at < %(until)s AND {with_models}
+GROUP BY e.user_id, tenth;
 
 -- Likes by the team that picked the artwork, of those that an interleaved list offered; the first list counts.
 -- name: experiment_teams
@@ -587,6 +642,15 @@ SELECT p.user_id, p.team, count(*) AS offered,
               AND e.kind <> 'displayed' AND e.kind IN ('like', 'favourite')
               AND e.at >= p.served_at AND e.at < %(until)s)) AS likes
 FROM picked AS p GROUP BY p.user_id, p.team;
+
+-- The version of each experiment that runs and is to be stopped when it harms.
+-- name: guarded_experiments
+SELECT n.name, n.version FROM vernissage.experiments_now AS n
+WHERE n.state = 'running' AND (n.definition ->> 'stop_on_harm')::boolean ORDER BY n.name;
+
+-- The experiment that was started last.
+-- name: latest_experiment
+SELECT n.name FROM vernissage.experiments_now AS n WHERE n.started_at IS NOT NULL ORDER BY n.started_at DESC LIMIT 1;
 
 -- Lists as they were served ---------------------------------------------------------------------------------------
 

@@ -21,7 +21,10 @@ Text = Annotated[str, Meta(min_length=1, max_length=2_000, pattern=r"^[^\x00]+$"
 Share = Annotated[float, Meta(ge=0, le=1)]
 Design = Literal["split", "interleaved"]
 Metric = Literal["likes_per_display", "skips_per_display", "likes_per_user", "displays_per_user", "dwell_per_display"]
-Guardrail = Literal["fill_rate", "stockout_rate", "displays_per_user", "skips_per_display"]
+Guardrail = Literal[
+    "fill_rate", "stockout_rate", "display_freshness", "p95_latency", "error_rate", "cost_per_impression",
+    "displays_per_user", "skips_per_display",
+]  # fmt: skip
 
 
 class Policy(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -76,7 +79,10 @@ class Definition(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     arms: Annotated[tuple[Arm, ...], Meta(min_length=2, max_length=8)]
     primary_metric: Metric
     smallest_effect: Annotated[float, Meta(ge=0.001, le=10, description="relative change worth finding")]
-    guardrails: tuple[Guardrail, ...] = ("fill_rate", "stockout_rate")
+    guardrails: tuple[Guardrail, ...] = (
+        "fill_rate", "stockout_rate", "display_freshness", "p95_latency", "error_rate", "cost_per_impression",
+    )  # fmt: skip
+    stop_on_harm: bool = False  # the watcher stops it when a guardrail or the sample ratio is surely wrong
 
     @property
     def salt(self) -> str:
@@ -161,6 +167,8 @@ def _check_interleaved(definition: Definition) -> None:
         raise BadExperimentError(
             field="weight", rule="the teams of an interleaved experiment pick by turns: equal weights"
         )
+    if definition.stop_on_harm:
+        raise BadExperimentError(field="stop_on_harm", rule="an interleaved experiment has no arms of users to guard")
     if definition.primary_metric != "likes_per_display":
         raise BadExperimentError(field="primary_metric", rule="an interleaved experiment compares likes_per_display")
 

@@ -58,20 +58,23 @@ class Follower:
         return changed
 
     async def _load(self, version: str) -> Model | None:
-        """The model of a version; None, said once, while its bundle is broken or absent."""
+        """The model of a version; None, said once, while its bundle is broken or absent; it is looked at again."""
         async with transaction(self._pool) as connection, connection.cursor(row_factory=dict_row) as cursor:
             await cursor.execute(query("live_model"), {"alias": model_alias(version)})
             row = await cursor.fetchone()
         digest = row["digest"] if row else ""
-        if row is None or self._refused.get(version) == digest:
+        if row is None:
             return None
         try:
-            return await asyncio.to_thread(load_model, Path(row["bundle_path"]), digest)
+            model = await asyncio.to_thread(load_model, Path(row["bundle_path"]), digest)
         except BadBundleError as error:
+            if self._refused.get(version) != digest:
+                telemetry.BUNDLES.labels("refused").inc()
+                telemetry.get_logger().error("bundle of an experiment refused", version=version, reason=str(error))
             self._refused[version] = digest
-            telemetry.BUNDLES.labels("refused").inc()
-            telemetry.get_logger().error("bundle of an experiment refused", version=version, reason=str(error))
             return None
+        self._refused.pop(version, None)
+        return model
 
 
 def models_of(definition: Definition) -> set[str]:

@@ -71,7 +71,8 @@ def _taken_from(one: Ranking, two: Ranking, rows: NDArray[np.int32], teams: Team
         parts = [getattr(ranking, name)[places] for ranking, places in zip((one, two), order, strict=True)]
         return np.where(teams == 0, parts[0], parts[1])
 
-    return Ranking(rows, chosen("scores"), chosen("rungs"), chosen("sources"))
+    fallback = one.fallback or two.fallback  # one of them is enough: half of the list is not the model's
+    return Ranking(rows, chosen("scores"), chosen("rungs"), chosen("sources"), fallback)
 
 
 def _order_of(ranking: Ranking, rows: NDArray[np.int32]) -> NDArray[np.intp]:

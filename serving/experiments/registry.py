@@ -108,10 +108,12 @@ class Registry:
             grown = replace(running, slots=_slots(running.definition, slots))
             return await _note(connection, grown, "running", "ramp", actor)
 
-    async def stop(self, name: str, actor: str, reason: str) -> Entry:
-        """End the running version for good. Raises ExperimentConflictError."""
+    async def stop(self, name: str, actor: str, reason: str, version: int | None = None) -> Entry:
+        """End the running version for good; with ``version`` only that one. Raises ExperimentConflictError."""
         async with self._changing() as connection:
             running = _running(name, await _versions(connection, name))
+            if version not in {None, running.definition.version}:
+                raise ExperimentConflictError(name=name, rule=f"version {version} does not run any more")
             ended = replace(running, reason=reason)
             return await _note(connection, ended, "stopped", "stop", actor)
 

@@ -14,6 +14,8 @@ from serving.experiments.registry import NO_MODEL
 from serving.exploration import Sampler
 from serving.live import View
 
+LACKING = "no_model"  # marks lists that were served without an arm's model
+
 
 @dataclass(frozen=True)
 class Way:
@@ -31,6 +33,7 @@ class Trial:
 
     ways: tuple[Way, ...]  # two where an interleaved experiment has its arms take turns
     assigned: tuple[Assigned, ...] = ()
+    unable: tuple[Assigned, ...] = ()  # an arm's model is not there: no exposure of any arm
 
     @property
     def teams(self) -> tuple[str, ...]:
@@ -39,22 +42,28 @@ class Trial:
 
     def log(self, picked: dict[str, list[int]]) -> dict[str, Any] | None:
         """What the list's row says: by experiment its version and arm, or the artwork keys that each team picked."""
-        if not self.assigned:
+        if not self.assigned and not self.unable:
             return None
-        return {each.definition.name: _entry(each, picked) for each in self.assigned}
+        exposed = {each.definition.name: _entry(each, picked) for each in self.assigned}
+        return exposed | {each.definition.name: _entry(each, {}) | {"fallback": LACKING} for each in self.unable}
 
 
 def make_trial(assigned: tuple[Assigned, ...], view: View, settings: Settings) -> Trial:
-    """The ways of a user's arms. An experiment whose model is not there (yet) is left out, and counted."""
+    """The ways of a user's arms.
+
+    An experiment one of whose models is not there (yet, or any more) sets nothing in any arm; its lists are marked, so
+    that the analysis leaves them out of all arms alike, and counted.
+    """
     if not assigned:
         return Trial((_way(view, {}, settings),))
     able = tuple(each for each in assigned if models_of(each.definition) <= set(view.beside))
     for each in assigned:
-        telemetry.TRIALS.labels("exposed" if each in able else "no_model").inc()
+        telemetry.TRIALS.labels("exposed" if each in able else LACKING).inc()
     common = settings_of(able)
     arms: tuple[Arm, ...] = next((each.definition.arms for each in able if each.interleaved), ())
     ways = tuple(_way(view, common | set_knobs(arm.policy), settings) for arm in arms)
-    return Trial(ways or (_way(view, common, settings),), able)
+    unable = tuple(each for each in assigned if each not in able)
+    return Trial(ways or (_way(view, common, settings),), able, unable)
 
 
 def _way(view: View, knobs: dict[str, Any], settings: Settings) -> Way:

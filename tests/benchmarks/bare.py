@@ -128,6 +128,8 @@ def _list_values(user_id: str, keys: list[int]) -> dict[str, Any]:
         "candidate_size": len(keys),
         "excluded": Jsonb({}),
         "experiments": None,
+        "took_ms": 1.0,
+        "fallback": None,
         "first_seconds": 60.0,
         "stretch_seconds": 90.0,
         "grace_seconds": 60.0,

@@ -54,7 +54,7 @@ async def _run() -> list[Figure]:
     for turn in range(TURNS + 1):
         round_of = {"read": share * _median(lambda: memory @ memory), "score": _median(lambda: _score(view, states))}
         for name, state in states.items():
-            round_of[name] = await _median_list(Recommender(_Given(state), SimpleNamespace(view=view), _patient()))  # type: ignore[arg-type] # stand-ins
+            round_of[name] = await _median_list(Recommender(_Given(state), _live(view), _patient()))  # type: ignore[arg-type] # stand-ins
         for name, milliseconds in round_of.items():
             if turn:  # the first is to warm up
                 found[name].append(milliseconds)
@@ -83,6 +83,11 @@ class _Given:
         """What the statement would return, as far as it is looked at."""
         pairs = zip(row.artwork_keys.tolist(), row.rungs.tolist(), strict=True)
         return [{"artwork_key": key, "rung": rung} for key, rung in list(pairs)[: row.limit]]
+
+
+def _live(view: View) -> SimpleNamespace:
+    """Stands for what a worker follows: a pool and a model, and no experiment."""
+    return SimpleNamespace(view=view, experiments=SimpleNamespace(assign=lambda _: ()))
 
 
 def _score(view: View, states: dict[str, UserState]) -> None:
@@ -133,6 +138,7 @@ def _view(draw: np.random.Generator) -> View:
         dna_kinds=np.zeros(ARTWORKS, np.int8),
         vectors=_unit(draw.standard_normal((ARTWORKS, empty().vectors.shape[1]), np.float32)),
         row_of_key=np.arange(ARTWORKS, dtype=np.int32),
+        prints=np.zeros(ARTWORKS, np.uint64),
     )
     bundle = Bundle(manifest("1"), factor_arrays(np.array(ids), 1), digest="")
     return View(catalogue, make_model(bundle).aligned(ids, catalogue.vectors))

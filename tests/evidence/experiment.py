@@ -1,10 +1,14 @@
 """Experiments end to end on the real service: what is planted is found, what is not is not, a broken log is called one.
 
-python tests/evidence/experiment.py [--users N] [--seed N]
+python tests/evidence/experiment.py [--users N] [--people N] [--seed N]
 
 Three experiments run at once: one whose arm changes nothing, one whose users like more (planted in their behaviour, for
 no ranking has a known effect), one that interleaves a drawn model with none. Users come, are served, shown and like
 over HTTP. Then the clock of the database's rows is put back by the horizon, since nobody waits a week for an evidence.
+A fourth, on a world of its own: 500 people who like by that world's truth are served NMF or the default blend, both
+trained on it; midway NMF's bundle is taken away and every worker killed; later it comes back (tests/model_trial.py).
+What the report says of them must be what their clients wrote down, without the lists of the time between.
+
 The times of a list are told and not judged: two rankings cost what two rankings cost. What is a matter of luck is
 judged at 0.1%; how often an interval of 95% is wrong, is the evidence aa's.
 """
@@ -31,6 +35,7 @@ from serving.experiments.definitions import Definition, make_definition
 from tests.benchmarks.world import factor_arrays, manifest
 from tests.experiments import definition, give_past
 from tests.host import Host
+from tests.model_trial import Tried, put_back, try_models
 from tests.service import Service
 from tests.stage import conclude, stage
 from training.experiments.reading import read_exposed
@@ -64,14 +69,6 @@ DEFINED: dict[str, dict[str, Any]] = {
         "design": "interleaved",
     },
 }
-BACK = """
-SET session_replication_role = replica;
-UPDATE vernissage.served_lists SET served_at = served_at - %(back)s;
-UPDATE vernissage.events SET at = at - %(back)s, received_at = received_at - %(back)s;
-UPDATE vernissage.seen SET seen_at = seen_at - %(back)s;
-UPDATE vernissage.experiment_states SET at = at - %(back)s;
-SET session_replication_role = DEFAULT;
-"""
 console = Console()
 
 
@@ -79,6 +76,7 @@ def main() -> None:
     """Live through everything and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--users", type=int, default=1_200)
+    parser.add_argument("--people", type=int, default=500, help="who are served one of two trained models")
     parser.add_argument("--seed", type=int, default=11, help="of names and tastes")
     given = parser.parse_args()
     users = [f"visitor-{given.seed}-{number}" for number in range(given.users)]
@@ -91,10 +89,12 @@ def main() -> None:
             _start(service, connection, settings.home_path, pool)
             during = _median_ms(service, "during")
             repeated = _live(service, connection, users, given.seed)
-        _put_back(connection)
+        put_back(connection)
         reports = {name: make_report(read_exposed(connection, name)) for name in DEFINED}
         broken = _broken(connection)
-    _show(reports, broken)
+    with stage() as settings:
+        tried = try_models(settings, given.people, BRISK)
+    _show(reports, broken, tried)
     microseconds = _assignment_us(users)
     figures = _figures(reports, broken) | {
         "users": len(users),
@@ -102,8 +102,10 @@ def main() -> None:
         "assignment_us": round(microseconds, 1),
         "list_ms_without_experiments": round(before, 2),
         "list_ms_with_three": round(during, 2),
+        "trained_models": {"people": given.people} | tried.figures(),
     }
-    conclude("experiment", figures, met=_right(reports, broken) and repeated == 0 and microseconds <= MOST_US)
+    met = _right(reports, broken) and repeated == 0 and microseconds <= MOST_US and not any(tried.wrong().values())
+    conclude("experiment", figures, met=met)
 
 
 def _start(service: Service, connection: psycopg.Connection, home: Path, pool: list[str]) -> None:
@@ -152,14 +154,6 @@ def _picked_by_second(connection: psycopg.Connection, said: dict[str, Any]) -> s
     keys = said.get("rankers", {}).get("teams", {}).get("drawn", [])
     rows = connection.execute("SELECT artwork_id FROM vernissage.artwork_keys WHERE artwork_key = ANY (%s)", (keys,))
     return {artwork_id for (artwork_id,) in rows.fetchall()}
-
-
-def _put_back(connection: psycopg.Connection) -> None:
-    """Let the horizon have passed."""
-    row = connection.execute("SELECT max(horizon_days) FROM vernissage.experiment_states").fetchone()
-    days = int(row[0]) if row else 0
-    for statement in BACK.strip().split("\n"):
-        connection.execute(statement.replace("%(back)s", f"make_interval(days => {days}, mins => 1)"))
 
 
 def _broken(connection: psycopg.Connection) -> Report:
@@ -224,10 +218,11 @@ def _figures(reports: dict[str, Report], broken: Report) -> dict[str, Any]:
     }
 
 
-def _show(reports: dict[str, Report], broken: Report) -> None:
+def _show(reports: dict[str, Report], broken: Report, tried: Tried) -> None:
     """The verdicts."""
     table = Table("experiment", "users", "verdict", box=None)
-    for name, report in (*reports.items(), ("planted, with a broken log", broken)):
+    several = (*reports.items(), ("planted, with a broken log", broken), ("NMF for the blend", tried.report))
+    for name, report in several:
         table.add_row(name, ", ".join(f"{arm} {count}" for arm, count in report.counts.items()), report.verdict)
     console.print(table)
 

@@ -2,50 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import psycopg
 import pytest
-from psycopg.types.json import Jsonb
 from typer.testing import CliRunner
 
-from features.errors import UnknownExperimentError
+from features.database import make_pool
+from features.errors import ExperimentConflictError, UnknownExperimentError
+from features.settings import Settings
 from serving.experiments.assignment import arm_of
-from serving.experiments.definitions import Definition, make_definition
-from tests.experiments import definition
+from serving.experiments.definitions import Definition
+from serving.experiments.registry import Registry
+from tests.experiment_log import DAYS_AGO, SHOWN, USERS, Liking, Lived, write_log
+from tests.experiments import ARMS
+from tests.host import Host
 from training.cli import app
 from training.experiments.reading import read_exposed
 from training.experiments.report import Report, make_report
-
-USERS, SHOWN = 900, 12
-DAYS_AGO, HORIZON = 15, 14
-
-STATE = """
-INSERT INTO vernissage.experiment_states (name, version, state, slots, horizon_days, power, at)
-VALUES (%(name)s, %(version)s, 'running', 10000, %(horizon)s, 0.9, now() - make_interval(days => %(ago)s))
-"""
-LIST = """
-INSERT INTO vernissage.served_lists (
-    recommendation_id, user_id, session_id, served_at, policy, requested, artwork_keys, scores, rungs, propensities,
-    candidate_hash, candidate_size, excluded, experiments)
-VALUES (gen_random_uuid(), %(user_id)s, 'tab', now() - make_interval(days => %(ago)s) + interval '1 hour', 'ladder-1',
-    %(requested)s, %(keys)s, '{}', '{}', '{}', 0, 100, '{}', %(experiments)s)
-"""
-EVENT = """
-INSERT INTO vernissage.events (event_key, user_id, artwork_key, kind, at)
-SELECT gen_random_uuid(), %(user_id)s, key, %(kind)s,
-       now() - make_interval(days => %(ago)s) + %(after)s * interval '1 hour'
-FROM unnest(%(keys)s::integer[]) AS key
-"""
-SEEN = """
-INSERT INTO vernissage.seen (user_id, artwork_key, seen_at)
-SELECT e.user_id, e.artwork_key, min(e.at) FROM vernissage.events AS e WHERE e.kind = 'displayed'
-GROUP BY e.user_id, e.artwork_key ON CONFLICT DO NOTHING
-"""
 
 Log = Callable[..., Definition]
 
@@ -54,50 +36,10 @@ Log = Callable[..., Definition]
 def log(connection: psycopg.Connection) -> Log:
     """Writes what an experiment would have left: lists, displays, likes of a month."""
 
-    def written(
-        likes: tuple[float, float], *, short: float = 0.0, lost: float = 0.0, ago: int = DAYS_AGO, **fields: Any
-    ) -> Definition:
-        made = make_definition(definition("logged", **fields))
-        row = {"name": made.name, "version": made.version}
-        connection.execute(
-            "INSERT INTO vernissage.experiments (name, version, definition) VALUES (%(name)s, %(version)s, %(whole)s)",
-            row | {"whole": Jsonb(msgspec.to_builtins(made))},
-        )
-        connection.execute(STATE, row | {"horizon": HORIZON, "ago": ago})
-        rng = np.random.default_rng(4)
-        with connection.transaction(), connection.cursor() as cursor:
-            for number in range(USERS):
-                _live(cursor, made, f"user-{number}", rng, likes=likes, short=short, lost=lost, ago=ago)
-            cursor.execute(SEEN)
-        return made
+    def written(likes: tuple[float, ...] | Liking, *, fields: dict[str, Any] | None = None, **lived: Any) -> Definition:
+        return write_log(connection, Lived(likes, fields=fields or {}, **lived))
 
     return written
-
-
-def _live(
-    cursor: psycopg.Cursor, made: Definition, user: str, rng: np.random.Generator, *,
-    likes: tuple[float, float], short: float, lost: float, ago: int,
-) -> None:  # fmt: skip
-    """One user's past, exposure, displays and likes."""
-    place = [arm.name for arm in made.arms].index(arm_of(made, user).name)
-    person = rng.beta(6, 6) * 2  # likes more or less than others, before and after
-    before, keys = list(range(1, 13)), list(range(101, 101 + SHOWN))
-    fond = [key for key in before if rng.random() < likes[0] * person]
-    common = {"user_id": user, "ago": ago}
-    for kind, chosen, after in (("displayed", before, -48), ("like", fond, -47)):
-        cursor.execute(EVENT, common | {"kind": kind, "keys": chosen, "after": after})
-    if place == 1 and rng.random() < lost:
-        return
-    teams = {made.arms[0].name: keys[::2], made.arms[1].name: keys[1::2]}
-    both = made.design == "interleaved"
-    what = {"teams": teams} if both else {"arm": made.arms[place].name}
-    requested = SHOWN + (SHOWN if place == 1 and rng.random() < short else 0)
-    said = Jsonb({made.name: {"version": made.version} | what})
-    cursor.execute(LIST, common | {"requested": requested, "keys": keys, "experiments": said})
-    chance = [likes[(key % 2 == 0) if both else place] * person for key in keys]
-    fond = [key for key, each in zip(keys, chance, strict=True) if rng.random() < each]
-    for kind, chosen, after in (("displayed", keys, 2), ("like", fond, 3)):
-        cursor.execute(EVENT, common | {"kind": kind, "keys": chosen, "after": after})
 
 
 def reported(connection: psycopg.Connection) -> Report:
@@ -114,7 +56,7 @@ def test_a_planted_difference_is_found_with_its_size(log: Log, connection: psyco
     (compared,) = found.primary
     assert compared.estimate.low < 0.08 < compared.estimate.high
     assert compared.estimate.high - compared.estimate.low < compared.plain.high - compared.plain.low
-    assert found.verdict.startswith("varied is better: likes_per_display +")
+    assert found.verdict.startswith("varied is better: likes per artwork shown +")
     assert not any(each.harmed for each in found.guardrails)
 
 
@@ -158,15 +100,18 @@ def test_harm_is_said_before_the_horizon(log: Log, connection: psycopg.Connectio
     """Short lists in one arm."""
     log((0.2, 0.2), short=0.5, ago=9)
     found = reported(connection)
-    (guarded,) = [each for each in found.guardrails if each.harmed]
-    assert (guarded.guardrail, guarded.arm) == ("fill_rate", "varied")
-    assert guarded.low < -0.25 < guarded.high
-    assert found.verdict == "Harm is certain enough to stop: fill_rate by varied."
+    harmed = [each for each in found.guardrails if each.harmed]
+    assert {(each.guardrail, each.arm, each.window_days) for each in harmed} == {
+        ("fill_rate", "varied", 1),
+        ("fill_rate", "varied", 7),
+    }
+    assert all(each.low < -0.25 < each.high for each in harmed)
+    assert found.verdict == "Harm is certain enough to stop: fill_rate by varied (how full the lists are)."
 
 
 def test_an_interleaved_experiment_says_which_ranking_users_prefer(log: Log, connection: psycopg.Connection) -> None:
     """By the likes of what each picked: the even keys are the second team's."""
-    log((0.15, 0.25), design="interleaved")
+    log((0.15, 0.25), fields={"design": "interleaved"})
     found = reported(connection)
     assert found.counts == {"both": USERS}
     assert found.preference is not None
@@ -180,6 +125,133 @@ def test_users_are_compared_at_matched_coverage_too(log: Log, connection: psycop
     (tenth,) = reported(connection).tenths
     assert (tenth.tenth, tenth.arm) == (9, "varied")
     assert tenth.estimate.low < 0.1 < tenth.estimate.high
+
+
+GUARDED = [
+    ("p95_latency", {"slower": 3.0}),
+    ("error_rate", {"late": 0.4}),
+    ("display_freshness", {"again": 0.5}),
+    ("stockout_rate", {"dry": 0.4}),
+]
+
+
+@pytest.mark.parametrize(("guardrail", "lived"), GUARDED)
+def test_each_guardrail_is_harmed_by_what_it_guards_and_by_nothing_else(
+    log: Log, connection: psycopg.Connection, guardrail: str, lived: dict[str, Any]
+) -> None:
+    """Slow lists, late models, repeats, an empty pool: the one that was planted, on the first day already."""
+    log((0.2, 0.2), **lived, ago=9)
+    found = reported(connection)
+    harmed = {(each.guardrail, each.window_days) for each in found.guardrails if each.harmed}
+    assert harmed == {(guardrail, 1), (guardrail, 7)}
+    assert len(found.guardrails) == 12
+
+
+MADE = """
+WITH named AS (
+    INSERT INTO vernissage.artwork_keys (artwork_key, artwork_id) OVERRIDING SYSTEM VALUE VALUES (%(key)s, %(id)s)
+), ordered AS (
+    INSERT INTO vernissage.orders (order_id, epoch, place, dispatcher, user_ids, near, dna, styles, prompt, benefit,
+                                   reach, priority, cost, deadline)
+    VALUES (gen_random_uuid(), 1, %(key)s, 'local', '{}', 'x', '{}', '{}', 'x', 1, 1, 1, 0.9, now())
+    RETURNING order_id
+)
+INSERT INTO vernissage.order_versions (order_id, version, state, detail)
+SELECT order_id, 1, 'delivered', jsonb_build_object('artwork_id', %(id)s::text) FROM ordered
+"""
+
+
+def test_an_orders_price_is_carried_by_all_who_saw_its_artwork(log: Log, connection: psycopg.Connection) -> None:
+    """One that all 900 have seen costs each the 900th part; one that nobody has seen costs nobody anything."""
+    log((0.2, 0.2))
+    for key in (101, 999):
+        connection.execute(MADE, {"key": key, "id": f"made-{key}"})
+    dollars = read_exposed(connection, "logged").windows[1]["dollars"]
+    np.testing.assert_allclose(dollars, 0.001)
+
+
+def test_an_arm_that_shows_what_was_ordered_for_it_alone_costs_more(log: Log, connection: psycopg.Connection) -> None:
+    """It shows twice as many, and the second half was made for it."""
+    log((0.2, 0.2), more=2)
+    for key in range(101 + SHOWN, 101 + 2 * SHOWN):
+        connection.execute(MADE, {"key": key, "id": f"made-{key}"})
+    found = reported(connection)
+    assert {each.guardrail for each in found.guardrails if each.harmed} == {"cost_per_impression"}
+
+
+def test_an_effect_of_what_is_new_is_seen_to_fade(log: Log, connection: psycopg.Connection) -> None:
+    """Twice as many likes on the first day, and no more than the control's from the second on."""
+    log(lambda arm, day, _: 0.4 if arm == 1 and day == 0 else 0.2, visits=(0, 4, 8), users=500)
+    found = reported(connection)
+    assert [(each.first_day, each.last_day) for each in found.spans] == [(1, 1), (4, 6), (7, 12)]
+    assert found.spans[0].estimate.low > 0.1
+    assert not found.spans[-1].estimate.tells
+    (remark,) = [each for each in found.remarks if "fades" in each]
+    assert remark.startswith("varied's effect fades: likes per artwork shown +")
+    assert remark.endswith("Part of it was that it was new; trust the later figure.")
+
+
+@pytest.mark.parametrize(("later", "said"), [(0.3, "No sign that varied's effect changes"), (0.5, "effect grows")])
+def test_an_effect_that_lasts_or_grows_is_said_to(
+    log: Log, connection: psycopg.Connection, later: float, said: str
+) -> None:
+    """The first day's is a half more."""
+    log(lambda arm, day, _: (later if day else 0.3) if arm == 1 else 0.2, visits=(0, 4, 8), users=500)
+    assert any(said in each for each in reported(connection).remarks)
+
+
+def test_an_arm_that_spends_the_good_artworks_first_is_no_worse_at_matched_coverage(
+    log: Log, connection: psycopg.Connection
+) -> None:
+    """The first twelve please and the others do not; one arm shows twice as many, so that it looks worse."""
+    Host(connection).add_artworks(60)
+    log(lambda _arm, _day, shown: 0.4 if shown < SHOWN else 0.1, more=2)
+    found = reported(connection)
+    assert found.primary[0].estimate.high < 0
+    assert [each.tenth for each in found.tenths] == [2, 3]
+    assert not found.matched[0].estimate.tells
+    assert any(each.endswith("Do not act on this yet.") for each in found.remarks)
+
+
+def test_lists_without_an_arms_model_are_left_out_of_both_arms(log: Log, connection: psycopg.Connection) -> None:
+    """The model is away at the second of three visits, when one arm would have liked nothing at all."""
+    log(lambda arm, day, _: 0.0 if arm == 1 and day == 2 else 0.2, visits=(0, 2, 4), lacking=(1,), users=500)
+    exposed = read_exposed(connection, "logged")
+    assert set(exposed.after["displays"]) == {2.0 * SHOWN}
+    assert set(exposed.windows[7]["lists"]) == {2.0}
+    found = make_report(exposed)
+    assert found.verdict.startswith("No difference was found")
+    assert found.lacking == {"lists": 500, "users": 500}
+    assert any(each.startswith("500 lists of 500 users had to do without") for each in found.remarks)
+
+
+def test_whoever_met_only_lists_without_a_model_was_not_exposed(log: Log, connection: psycopg.Connection) -> None:
+    """Nobody is in the analysis, and it says so."""
+    log((0.2, 0.4), lacking=(0,))
+    assert reported(connection).verdict == "Nobody has been exposed: there is nothing to say."
+
+
+def test_three_arms_are_judged_each_and_corrected_together(log: Log, connection: psycopg.Connection) -> None:
+    """The second pleases and is slow, the third is as the control: each is said of the one that it is true of."""
+    arms = [*ARMS, {"name": "third", "policy": {"variety": 1.0}}]
+    log((0.2, 0.3, 0.2), slower=3.0, fields={"arms": arms})
+    found = reported(connection)
+    varied, third = found.primary
+    assert varied.p_value < 0.001 < third.p_value
+    assert all(each.p_value >= each.estimate.p_value for each in found.primary)
+    assert {(each.guardrail, each.arm) for each in found.guardrails if each.harmed} == {("p95_latency", "varied")}
+    assert found.p95_ms["varied"] > 2 * found.p95_ms["control"]
+    assert {each.arm for each in found.matched} == {"varied", "third"} == {each.arm for each in found.outlook}
+
+
+def test_the_power_that_is_left_is_told_before_the_horizon(log: Log, connection: psycopg.Connection) -> None:
+    """Users come over nine days of fourteen: more will."""
+    log((0.2, 0.2), ago=9, over=9, users=200)
+    found = reported(connection)
+    (outlook,) = found.outlook
+    assert outlook.power < outlook.power_then < 1
+    assert 280 < outlook.users_then < 340
+    assert any("; in 5 days, with about 3" in each for each in found.remarks)
 
 
 def test_nobody_and_nothing_are_said_so(connection: psycopg.Connection) -> None:
@@ -199,3 +271,101 @@ def test_the_command_prints_tables_and_verdict(
     assert result.exit_code == 0, result.output
     for words in ("sample ratio as it should be", "with CUPED", "fill_rate", "varied is better"):
         assert words in result.output
+
+
+class TestStopOnHarm:
+    """What looks for harm when nobody does."""
+
+    @pytest.fixture
+    def guard(self, monkeypatch: pytest.MonkeyPatch, database_url: str, tmp_path: Path) -> Callable[[], str]:
+        """The command: what it prints."""
+        monkeypatch.setenv("VERNISSAGE_DATABASE_URL", database_url)
+        monkeypatch.setenv("VERNISSAGE_HOME", str(tmp_path))
+
+        def run() -> str:
+            result = CliRunner().invoke(app, ["experiment", "guard"], catch_exceptions=False)
+            assert result.exit_code == 0
+            return result.output
+
+        return run
+
+    def test_a_harmful_one_is_stopped_with_its_reason_and_a_harmless_one_goes_on(
+        self, guard: Callable[[], str], connection: psycopg.Connection
+    ) -> None:
+        """The reason stands in its state and in the audit log; a second look finds nothing left to stop."""
+        assert "no experiment runs" in guard()
+        asked = {"stop_on_harm": True}
+        for name, short in (("harmless", 0.0), ("harmful", 0.5)):
+            write_log(connection, Lived((0.2, 0.2), short=short, ago=9, users=600, fields=asked), name)
+            connection.execute("DELETE FROM vernissage.events")  # the next one's users are these users again
+        said = guard()
+        assert "harmless version 1: no harm seen; it goes on" in said
+        assert "harmful version 1: Harm is certain enough to stop: fill_rate by varied" in said
+        states = "SELECT name, state, reason FROM vernissage.experiments_now ORDER BY name"
+        (harmful, harmless) = connection.execute(states).fetchall()
+        assert harmful[1] == "stopped"
+        assert harmful[2].startswith("Harm is certain enough to stop: fill_rate")
+        found = make_report(read_exposed(connection, "harmful"))
+        assert found.remarks[0] == f"It was stopped: {harmful[2]}"
+        assert harmless[1:] == ("running", None)
+        audited = "SELECT actor, subject FROM vernissage.audit_log WHERE action = 'experiment stop'"
+        assert connection.execute(audited).fetchall() == [("stop on harm", "harmful")]
+        assert "harmful" not in guard()
+
+    def test_harm_without_the_wish_to_be_stopped_is_only_said(
+        self, guard: Callable[[], str], log: Log, connection: psycopg.Connection
+    ) -> None:
+        """As by default."""
+        log((0.2, 0.2), short=0.5, ago=9)
+        assert "no experiment runs" in guard()
+        assert "Harm is certain" in reported(connection).verdict
+        assert reported(connection).state == "running"
+
+    def test_a_wrong_sample_ratio_is_harm_too(
+        self, guard: Callable[[], str], log: Log, connection: psycopg.Connection
+    ) -> None:
+        """A third of one arm is lost."""
+        log((0.2, 0.2), lost=0.34, ago=9, fields={"stop_on_harm": True})
+        assert "believe nothing" in guard()
+        assert reported(connection).state == "stopped"
+
+    def test_the_watcher_stops_it_by_itself_and_ends_when_told(
+        self, log: Log, connection: psycopg.Connection, settings: Settings
+    ) -> None:
+        """The real process: `vernissage watch`."""
+        log((0.2, 0.2), short=0.5, ago=9, users=400, fields={"stop_on_harm": True})
+        state = "SELECT state FROM vernissage.experiments_now"
+        environment = {"VERNISSAGE_DATABASE_URL": settings.database_url, "VERNISSAGE_HOME": settings.home}
+        command = [sys.executable, "-m", "training.cli", "watch"]
+        watcher = subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.PIPE, text=True)
+        try:
+            end = time.monotonic() + 120
+            while connection.execute(state).fetchall() == [("running",)]:
+                assert watcher.poll() is None
+                assert time.monotonic() < end
+                time.sleep(0.2)
+            watcher.terminate()
+            _, said = watcher.communicate(timeout=60)
+        finally:
+            watcher.kill()
+            watcher.wait()
+        assert watcher.returncode == 0
+        assert '"event": "experiment stopped"' in said
+
+    def test_a_later_version_is_not_stopped_for_an_earlier_ones_harm(
+        self, log: Log, connection: psycopg.Connection, settings: Settings
+    ) -> None:
+        """Somebody has stopped the one that was looked at, and started the next."""
+        log((0.2, 0.2), users=2, fields={"version": 2})
+
+        async def stop() -> None:
+            pool = make_pool(settings.database_url, settings)
+            await pool.open()
+            try:
+                await Registry(pool, settings).stop("logged", "ada", "harm", version=1)
+            finally:
+                await pool.close()
+
+        with pytest.raises(ExperimentConflictError, match="version 1 does not run any more"):
+            asyncio.run(stop())
+        assert reported(connection).state == "running"

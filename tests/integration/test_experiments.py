@@ -308,17 +308,40 @@ class TestServing:
             assert trying.next(user, limit=2)["model"] == expected
             assert logged(host, user)[-1] == {name: {"version": 1, "arm": arm_of(made, user).name}}
 
-    def test_an_arm_whose_model_cannot_be_loaded_is_served_as_ever_and_not_logged(
+    def test_lists_without_an_arms_model_are_served_as_ever_and_marked_in_every_arm(
         self, trying: Service, host: Host, name: str, users: list[str], tmp_path: Path
     ) -> None:
-        """Nobody is said to have been exposed to what was not there; the metric counts it."""
-        row = {"alias": "version-8", "version": "8", "bundle_path": str(tmp_path / "gone"), "digest": "none"}
+        """Nobody counts as exposed to what was not there, nor any control in that time; it ends when it is there."""
+        pool = [row[0] for row in host.connection.execute("SELECT id FROM public.art_sessions").fetchall()]
+        bundle = bundles.save(tmp_path / "aside", manifest("8"), factor_arrays(np.array(sorted(pool)), 1))
+        row = {"alias": "version-8", "version": "8", "bundle_path": str(tmp_path / "gone"), "digest": bundle.digest}
         host.connection.execute(query("set_live_model"), row)
         run(trying, definition(name, arms=[{"name": "control"}, {"name": "newer", "policy": {"model": "8"}}]))
-        user = next(user for user in users if not held_out(user, 0.05))
-        assert len(trying.next(user, limit=2)["items"]) == 2
-        assert logged(host, user) == [None]
-        assert trying.metrics()['vernissage_experiment_lists_total{outcome="no_model"}'] >= 1
+        told = set()
+        for user in [user for user in users if not held_out(user, 0.05)][:12]:
+            assert len(trying.next(user, limit=2)["items"]) == 2
+            ((found,),) = [each.values() for each in logged(host, user)]
+            assert (found["version"], found["fallback"]) == (1, "no_model")
+            told.add(found["arm"])
+        assert told == {"control", "newer"}
+        assert trying.metrics()['vernissage_experiment_lists_total{outcome="no_model"}'] >= 12
+        (tmp_path / "aside").rename(tmp_path / "gone")
+        end = time.monotonic() + 30
+        while "fallback" in logged(host, user)[-1][name]:
+            assert time.monotonic() < end
+            trying.next(user, limit=2)
+
+
+class TestTimings:
+    """What the log says of how a list came about."""
+
+    def test_a_list_is_logged_with_its_time_and_why_no_model_ranked_it(self, service: Service, host: Host) -> None:
+        """No model is live here."""
+        service.next("tim", limit=3)
+        statement = "SELECT took_ms, fallback FROM vernissage.served_lists WHERE user_id = 'tim'"
+        ((took, fallback),) = host.connection.execute(statement).fetchall()
+        assert 0 < took < 60_000
+        assert fallback == "missing"
 
 
 def spares(host: Host, user: str, offered: set[int]) -> set[int]:

@@ -14,6 +14,7 @@ from nbclient import NotebookClient
 
 from features.settings import Settings
 from tests.conftest import REPOSITORY
+from tests.experiment_log import Lived, write_log
 from training.publish import live_version
 from training.synth import make_world
 from training.synth_recipe import Recipe
@@ -21,15 +22,16 @@ from training.synth_store import write_world
 
 FOLDER = REPOSITORY / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
-FIGURES = {"01_look_at_the_pool": 3, "02_retrain": 1, "03_compare_variants": 3}
+FIGURES = {"01_look_at_the_pool": 3, "02_retrain": 1, "03_compare_variants": 3, "04_read_an_experiment": 5}
 LEAST_BYTES = 12_000  # of base64, of a figure that shows something; one that only says why it is empty has half as many
 WORLD = Recipe(seed=1, users=150, artworks=120, days=30, until=datetime(2026, 6, 1, tzinfo=UTC))
 
 
 @pytest.fixture
 def world(connection: psycopg.Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A small world in a database of its own, and an environment that names it and nothing else of ours."""
+    """A small world with an experiment in a database of its own, and an environment that names nothing else of ours."""
     write_world(connection, make_world(WORLD))
+    write_log(connection, Lived((0.2, 0.3), users=300, visits=(0, 4), over=6))
     for name in [name for name in os.environ if name.startswith("VERNISSAGE_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("VERNISSAGE_DATABASE_URL", settings.database_url)

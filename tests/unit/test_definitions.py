@@ -45,6 +45,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("a temperature below 0", {"arms": [ARMS[0], {"name": "b", "policy": {"temperature": -1.0}}]},
      "arms[1].policy.temperature"),
     ("interleaved weights", {"design": "interleaved", "arms": [ARMS[0] | {"weight": 2}, ARMS[1]]}, "weight"),
+    ("an interleaved one that is guarded", {"design": "interleaved", "stop_on_harm": True}, "stop_on_harm"),
 ]  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from features import catalogue as pool
 from features.catalogue import Catalogue
+from features.scramble import scramble
 from serving import heuristic
 
 ODD_TIMES = st.floats(-6.3e10, 2.6e11) | st.just(float("inf")) | st.just(float("-inf"))
@@ -91,7 +92,7 @@ def test_not_everybody_is_shown_the_same_and_everybody_the_same_again() -> None:
 @given(st.lists(st.integers(0, 2**64 - 1), unique=True, max_size=30))
 def test_mixing_never_makes_two_numbers_one(numbers: list[int]) -> None:
     """It is bijective, so that equal hashes of candidates mean equal candidates (but for their sum)."""
-    mixed = heuristic.mix(np.array(numbers, np.uint64))
+    mixed = scramble(np.array(numbers, np.uint64))
     assert len(set(mixed.tolist())) == len(numbers)
 
 

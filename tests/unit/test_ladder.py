@@ -166,3 +166,18 @@ def test_more_is_asked_for_where_the_model_alone_cannot_fill_the_list(
 ) -> None:
     """Absent, not knowing all, or finding too few relevant."""
     assert ladder.lacks(small(model=model, threshold=1.0), limit) is expected
+
+
+@given(evidence(), st.integers(1, 12))
+def test_the_head_of_an_order_is_the_same_without_the_rest(given_evidence: Evidence, depth: int) -> None:
+    """Only so far down as asked for, and what is to be kept besides, in its place."""
+    whole = ladder.climb(given_evidence)
+    keep = np.zeros(len(given_evidence.rows), bool)
+    keep[::7] = True
+    part = ladder.climb(given_evidence, depth=depth, keep=keep)
+    head = min(depth, len(whole.rows))
+    assert part.rows[:head].tolist() == whole.rows[:head].tolist()
+    assert part.scores[:head].tolist() == whole.scores[:head].tolist()
+    assert set(given_evidence.rows[keep].tolist()) <= set(part.rows.tolist())
+    rest = set(part.rows.tolist())
+    assert part.rows.tolist() == [row for row in whole.rows.tolist() if row in rest]

@@ -14,7 +14,7 @@ from serving.generation.situation import Situation
 USERS = 50
 COUNTS = np.arange(500, dtype=">i4").tobytes()
 ROW = {
-    "ages": COUNTS, "seen": COUNTS, "tabs": 1, "style_preferences": None, "preferred_orientation": None,
+    "ages": COUNTS, "seen": None, "loaded": None, "tabs": 1, "style_preferences": None, "preferred_orientation": None,
     "subscription_tier": None, "keys": COUNTS, "kinds": np.zeros(500, ">i4").tobytes(),
     "values": np.ones(500, ">f4").tobytes(),
 }  # fmt: skip

@@ -10,11 +10,13 @@ import pytest
 from features.catalogue import Catalogue
 from serving.generation import stock
 from serving.generation.demand import new_users
-from serving.generation.situation import NO_TASTE, People, Taste
+from serving.generation.situation import People, Taste
 from serving.generation.stock import Shelf, score_shelf, shelf_of, unclear
 from serving.live import View
 from tests.given import SIDE, checkerboard, given_likes, model_of
 from training import nmf
+
+NOTHING = Taste(np.zeros(0, np.int32), np.zeros(0, np.float32))  # no signal yet
 
 GIVEN = given_likes(checkerboard())
 POOL: Catalogue = dataclasses.replace(GIVEN.pool, style_rows={"cubism": np.array([1], dtype=np.int32)})
@@ -39,7 +41,7 @@ def test_without_a_model_or_a_taste_everything_unseen_is_relevant() -> None:
     assert (bare.eligible[0], bare.seen[0], bare.unseen[0]) == (SIDE, 2, SIDE - 2)
     assert bare.coverage[0] == bare.coverage_relevant[0]
     assert not len(unclear(View(POOL, None), bare))
-    told = shelf(View(POOL, MODEL), person(EVEN[:2]), [NO_TASTE])
+    told = shelf(View(POOL, MODEL), person(EVEN[:2]), [NOTHING])
     assert (told.eligible[0], told.seen[0]) == (SIDE, 2)
 
 

@@ -22,8 +22,10 @@ from serving.generation.need import LeadTime, floor_orders
 from serving.generation.painter import usual_range
 from serving.generation.planner import MOST_EACH, floor_levels
 from serving.generation.prices import stockout_costs
-from serving.generation.situation import NO_TASTE, People, Taste
+from serving.generation.situation import People, Taste
 from serving.generation.wishes import Looks, Medoid, looks_in, looks_of, new_dna, style_hints
+
+NOTHING = Taste(np.zeros(0, np.int32), np.zeros(0, np.float32))  # no signal yet
 
 SETTINGS = Settings()
 STUB = json.dumps([0.5] * 50)
@@ -72,7 +74,7 @@ def test_medoids_are_what_at_risk_users_liked_and_reach_who_likes_the_like() -> 
 
 def test_who_has_liked_nothing_still_gets_candidates_in_the_chosen_style() -> None:
     """A new heavy user is not forgotten; one who is not at risk waits until something is known."""
-    found = find_candidates(TWO_STYLES, people(2, ["Fauvism"]), [NO_TASTE] * 2, np.array([0.9, 0.0]))
+    found = find_candidates(TWO_STYLES, people(2, ["Fauvism"]), [NOTHING] * 2, np.array([0.9, 0.0]))
     assert 1 <= len(found.artwork_rows) <= STAND_INS
     assert all(row % 2 == 0 for row in found.artwork_rows)
     assert found.users.toarray().tolist() == [[1.0, 0.0]] * len(found.artwork_rows)
@@ -92,7 +94,7 @@ def test_for_a_medoid_without_usable_dna_stands_the_nearest_with_one(dna: str) -
 def test_where_nothing_has_usable_dna_there_are_no_candidates() -> None:
     """And nothing breaks."""
     stubs = pool([artwork(key, dna=STUB) for key in range(5)])
-    for catalogue, taste in ((stubs, likes(1)), (pool([]), NO_TASTE)):
+    for catalogue, taste in ((stubs, likes(1)), (pool([]), NOTHING)):
         found = find_candidates(catalogue, people(1), [taste], np.array([1.0]))
         assert (len(found.artwork_rows), found.users.shape) == (0, (0, 1))
 

@@ -20,6 +20,8 @@ def report_tables(report: Report) -> list[Table]:
         tables.append(_primary(report))
     if report.guardrails:
         tables.append(_guardrails(report))
+    if report.spans:
+        tables.append(_spans(report))
     if report.tenths:
         tables.append(_tenths(report))
     return tables
@@ -49,19 +51,34 @@ def _primary(report: Report) -> Table:
         table.add_column(header, no_wrap=True)
     for each in report.primary:
         means = (f"{each.control_mean:.4f}", f"{each.mean:.4f}")
-        table.add_row(escape(each.arm), "with CUPED", *means, *_ends(each.estimate), f"{each.p_value:.3f}")
+        table.add_row(escape(each.arm), "with CUPED", *means, *_ends(each.estimate), _p_value(each.p_value))
         table.add_row("", "without", "", "", *_ends(each.plain), "")
     return table
 
 
 def _guardrails(report: Report) -> Table:
     """By confidence sequences."""
-    table = Table(box=None, caption="95% confidence sequences: valid at any time, one per guardrail")
-    for header in ("guardrail", "arm", "users", "difference", "from", "to", ""):
+    times = ", ".join(f"{escape(arm)} {value:.1f} ms" for arm, value in report.p95_ms.items())
+    caption = "confidence sequences, 95% for all of them together and at all times; of users' first days"
+    table = Table(box=None, caption=f"{caption}\n95th percentile of lists: {times}" if times else caption)
+    for header in ("guardrail", "arm", "days", "users", "difference", "from", "to", ""):
         table.add_column(header, no_wrap=True)
     for each in report.guardrails:
-        ends = (f"{value:+.4f}" for value in (each.difference, each.low, each.high))
-        table.add_row(each.guardrail, escape(each.arm), f"{each.users:,}", *ends, "harmed" if each.harmed else "")
+        told = (each.difference, each.low, each.high) if each.users else ()
+        ends = [f"{value:+.4f}" for value in told] or ["none yet", "", ""]
+        harmed = "harmed" if each.harmed else ""
+        table.add_row(each.guardrail, escape(each.arm), str(each.window_days), f"{each.users:,}", *ends, harmed)
+    return table
+
+
+def _spans(report: Report) -> Table:
+    """By days since the first exposure."""
+    table = Table(box=None, caption=f"{report.definition.primary_metric} by each user's days in the experiment")
+    for header in ("days", "arm", "users", "control", "difference", "from", "to"):
+        table.add_column(header, no_wrap=True)
+    for each in report.spans:
+        days = "1" if each.last_day == 1 else f"{each.first_day} to {each.last_day}"
+        table.add_row(days, escape(each.arm), f"{each.users:,}", f"{each.control_mean:.4f}", *_ends(each.estimate))
     return table
 
 
@@ -74,6 +91,8 @@ def _tenths(report: Report) -> Table:
     for each in report.tenths:
         seen = f"{each.tenth * 10} to {each.tenth * 10 + 10}%"
         table.add_row(seen, escape(each.arm), f"{each.displays:,}", *_ends(each.estimate))
+    for found in report.matched:
+        table.add_row("together", escape(found.arm), "", *_ends(found.estimate))
     return table
 
 
@@ -84,8 +103,13 @@ def _preference(second: str, found: Estimate) -> Table:
     )
     for header in ("preference", "from", "to", "p"):
         table.add_column(header, no_wrap=True)
-    table.add_row(*_ends(found), f"{found.p_value:.3f}")
+    table.add_row(*_ends(found), _p_value(found.p_value))
     return table
+
+
+def _p_value(value: float) -> str:
+    """Three digits of it."""
+    return "<0.001" if value < 0.001 else f"{value:.3f}"  # noqa: PLR2004 - what three digits can tell
 
 
 def _ends(found: Estimate) -> tuple[str, str, str]:

@@ -87,19 +87,44 @@ def show() -> None:
 def report(
     name: Name,
     version: Annotated[int | None, typer.Option(min=1, help="Default: the newest that ran.")] = None,
+    plots: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Also write figures and a page, index.html, into this folder.")
+    ] = None,
 ) -> None:
-    """Say what an experiment has shown: sample ratio, primary metric, guardrails, matched coverage, verdict."""
+    """Say what an experiment has shown: sample ratio, primary metric, guardrails, whether it lasts, verdict."""
     with training_packages():
         from training.cli.experiment_tables import report_tables
+        from training.experiments.page import write_page
         from training.experiments.reading import read_exposed
         from training.experiments.report import make_report
 
     with database() as (_, connection), status("reading"):
         made = make_report(read_exposed(connection, name, version))
-    console = Console()
-    for table in report_tables(made):
+    console, tables = Console(), report_tables(made)
+    for table in tables:
         console.print(table)
-    typer.echo(made.verdict)
+    for said in (made.verdict, *made.remarks):
+        typer.echo(said)
+    if plots is not None:
+        typer.echo(f"written: {write_page(made, tables, plots)[-1]}")
+
+
+@group.command()
+def guard() -> None:
+    """Stop the experiments that surely do harm, of those with `stop_on_harm`; `vernissage watch` does it by itself."""
+    with training_packages():
+        from training.experiments.harm import stop_harmful
+
+    from features import postgres
+    from features.settings import read_settings
+
+    settings = read_settings()
+    with status("reading"):
+        looked = stop_harmful(settings, postgres.database_url(settings))
+    if not looked:
+        typer.echo("no experiment runs that says stop_on_harm")
+    for each in looked:
+        typer.echo(f"{each.name} version {each.version}: {each.reason or 'no harm seen; it goes on'}")
 
 
 def _deliver_models(name: str) -> None:

@@ -63,8 +63,12 @@ def models() -> None:
 
 
 def watch() -> None:
-    """Make the live model follow the alias champion, whoever moves it. Runs until stopped; logs on stderr."""
+    """Make the live model follow the alias champion, and stop experiments that do harm (where they say so).
+
+    Runs until stopped; logs on stderr.
+    """
     with training_packages():
+        from training.experiments.harm import Guard
         from training.watch import Watcher, run_until_stopped
 
     from features import postgres
@@ -73,7 +77,8 @@ def watch() -> None:
 
     configure_logging()
     settings = read_settings()
-    run_until_stopped(Watcher(settings, postgres.database_url(settings)))
+    url = postgres.database_url(settings)
+    run_until_stopped(Watcher(settings, url), Guard(settings, url))
 
 
 def _table(found: list[Version], live: str | None) -> Table:

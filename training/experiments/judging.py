@@ -47,6 +47,8 @@ class Compared:
     estimate: Estimate  # with CUPED
     plain: Estimate  # without
     p_value: float  # of `estimate`, adjusted for the number of arms (Holm)
+    sizes: tuple[int, int]  # users of the control and of the arm
+    deviations: tuple[float, float]  # of what `estimate` compares, over the users of each
 
 
 def compare(definition: Definition, units: Units, level: float = LEVEL) -> list[Compared]:
@@ -58,19 +60,33 @@ def compare(definition: Definition, units: Units, level: float = LEVEL) -> list[
     estimates = [_against_control(adjusted, units.arms, place, level) for place in places]
     plain = [_against_control(scores, units.arms, place, level) for place in places]
     p_values = holm([estimate.p_value for estimate in estimates])
-    names = [arm.name for arm in definition.arms]
+    sizes, deviations = _sizes_and_deviations(adjusted, units.arms, len(definition.arms))
     return [
-        Compared(names[place], ratios[0], ratios[place], estimates[place - 1], plain[place - 1], p_values[place - 1])
+        Compared(
+            arm=definition.arms[place].name,
+            control_mean=ratios[0],
+            mean=ratios[place],
+            estimate=estimates[place - 1],
+            plain=plain[place - 1],
+            p_value=p_values[place - 1],
+            sizes=(sizes[0], sizes[place]),
+            deviations=(deviations[0], deviations[place]),
+        )
         for place in places
     ]
 
 
 def follow(definition: Definition, units: Units, place: int, level: float = LEVEL) -> Track:
-    """One arm against the first after each user of the two, valid at all times; users without denominator left out."""
-    told = units.take(((units.arms == 0) | (units.arms == place)) & (units.denominators > 0))
+    """One arm against the first after each user of the two (`told_by`), valid at all times."""
+    told = units.take(told_by(units, place))
     weights = [arm.weight for arm in definition.arms]
     share = weights[place] / (weights[0] + weights[place])
     return sequence(told.numerators / told.denominators, told.arms == place, share, level)
+
+
+def told_by(units: Units, place: int) -> NDArray[np.bool_]:
+    """Which users tell an arm from the first: those of the two with any denominator, shape (n,)."""
+    return np.asarray(((units.arms == 0) | (units.arms == place)) & (units.denominators > 0))
 
 
 def counts_of(definition: Definition, arms: Arms) -> list[int]:
@@ -92,6 +108,12 @@ def _scores(units: Units, arms: int) -> tuple[Values, list[float]]:
         scores[mask] = scores_of_ratio(units.numerators[mask], units.denominators[mask])
         ratios.append(float(scores[mask].mean()) if mask.any() else float("nan"))
     return scores, ratios
+
+
+def _sizes_and_deviations(values: Values, arms: Arms, count: int) -> tuple[list[int], list[float]]:
+    """Of each arm; a deviation is 0 where there are fewer than two users."""
+    groups = [values[arms == place] for place in range(count)]
+    return [len(group) for group in groups], [float(group.std(ddof=1)) if len(group) > 1 else 0.0 for group in groups]
 
 
 def _against_control(values: Values, arms: Arms, place: int, level: float) -> Estimate:

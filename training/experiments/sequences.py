@@ -72,12 +72,26 @@ def ratio_evidence(counts: Sequence[int], shares: Sequence[float]) -> float:
     >>> ratio_evidence([500, 500], [0.5, 0.5]) < 1 < 100 < ratio_evidence([600, 400], [0.5, 0.5])
     True
     """
-    found, drawn = np.asarray(counts, dtype=float), np.asarray(shares, dtype=float)
+    return float(_ratio_evidence(np.asarray(counts, dtype=float), shares))
+
+
+def ratio_track(arms: NDArray[np.integer], shares: Sequence[float]) -> Values:
+    """`ratio_evidence` after each unit; ``arms`` (n,): the place of each unit's arm, in order of coming.
+
+    >>> ratio_track(np.array([0, 1, 0]), [0.5, 0.5]).round(3).tolist()
+    [1.0, 0.99, 0.99]
+    """
+    return _ratio_evidence(np.cumsum(arms[:, None] == np.arange(len(shares)), axis=0, dtype=float), shares)
+
+
+def _ratio_evidence(counts: Values, shares: Sequence[float]) -> Values:
+    """Of counts of shape (..., arms)."""
+    drawn = np.asarray(shares, dtype=float)
     prior = STIFFNESS * drawn
     marginal = (
-        gammaln(prior.sum()) - gammaln(prior.sum() + found.sum()) + (gammaln(prior + found) - gammaln(prior)).sum()
+        gammaln(STIFFNESS) - gammaln(STIFFNESS + counts.sum(-1)) + (gammaln(prior + counts) - gammaln(prior)).sum(-1)
     )
-    return float(np.exp(np.minimum(marginal - (found * np.log(drawn)).sum(), 700.0)))
+    return np.asarray(np.exp(np.minimum(marginal - (counts * np.log(drawn)).sum(-1), 700.0)))
 
 
 def is_mismatch(counts: Sequence[int], shares: Sequence[float], level: float = RATIO_LEVEL) -> bool:
