@@ -102,6 +102,14 @@ class ServiceFailedError(VernissageError):
     """The service stopped: {reason}."""
 
 
+class BenchmarksMissingError(VernissageError):
+    """There are no benchmarks in {folder}: they come with a clone of the project, not with the installed package."""
+
+
+class LoadFailedError(VernissageError):
+    """The load cannot be made: {reason}."""
+
+
 class NoEarlierVersionError(VernissageError):
     """There is no earlier version to roll back to: {reason}."""
 
@@ -134,6 +142,10 @@ class ExperimentConflictError(VernissageError):
 
 class UnknownExperimentError(VernissageError):
     """There is no experiment called {name!r}."""
+
+
+class BadFlagError(VernissageError):
+    """The flag {name} is refused: {rule}."""
 
 
 class UnknownListError(VernissageError):

@@ -43,6 +43,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_sample: Share = 0.1  # share of successful requests that are logged
     max_body_bytes: Count = 4 * 1024 * 1024
     body_wait_seconds: Positive = 30.0  # how long a client may take to send it
+    heavy_at_once: Count = 1  # /v1/need and /v1/pool, of each worker: they take the processor from the lists
+    streams_at_once: Count = 50  # of each worker; each asks the database once a second
+    stream_seconds: Positive = 300.0  # then the client asks again: a revoked key ends with it
     pool_min: Count = 2  # database connections per worker
     pool_max: Count = 8
     statement_timeout_ms: Count = 5_000

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -39,7 +39,7 @@ class View:
 
     catalogue: Catalogue
     model: Model | None
-    beside: Mapping[str, Model] = field(default_factory=dict)  # models of experiments, by version
+    beside: Mapping[str, Model] = field(default_factory=dict)  # models of experiments and of the canary, by version
 
 
 class Live:
@@ -71,6 +71,15 @@ class Live:
     def experiments(self) -> Plan:
         """What is tried on whom."""
         return self._experiments.plan
+
+    def view_for(self, user_id: str) -> View:
+        """The view, with the model that is tried on the user before it is live for all."""
+        version = self.experiments.canary(user_id)
+        if version is None:
+            return self.view
+        model = self.view.beside.get(version)
+        telemetry.CANARY.labels("no_model" if model is None else "served").inc()
+        return self.view if model is None else replace(self.view, model=model)
 
     async def start(self, *more: Loop) -> None:
         """Read pool and model once (as far as the database answers) and keep them fresh from then on.

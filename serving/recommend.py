@@ -85,7 +85,7 @@ class Recommender:
         """Unseen artworks, leased to the session. Raises DatabaseUnavailableError."""
         began = time.perf_counter()
         async with self._leases.locked(ask.user_id, ask.session_id, ask.supersedes) as (connection, state):
-            view = self._live.view
+            view = self._live.view_for(ask.user_id)
             trial = make_trial(self._live.experiments.assign(ask.user_id), view, self._settings)
             candidates = choose_candidates(view.catalogue, state, ask)
             drawn = await draw_up(self._sorter, trial, state, ask, candidates)

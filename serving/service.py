@@ -6,7 +6,11 @@ stand in `telemetry`). Our paths, and every path that is not BentoML's, go strai
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
+import threading
+from types import FrameType
 from typing import Any
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # before bentoml is imported: no phone-home
@@ -42,6 +46,19 @@ def _worker() -> Worker:
     return bentoml.get_current_service().worker
 
 
+def _tell_of_end(worker: Worker) -> None:
+    """Let streams end when the process is asked to; the server would wait for them before it says that it stops."""
+    loop, before = asyncio.get_running_loop(), signal.getsignal(signal.SIGTERM)
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
+        return  # no server's handler to go on to, or no thread that may set one
+
+    def ended(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(worker.stopping.set)
+        before(number, frame)
+
+    signal.signal(signal.SIGTERM, ended)
+
+
 app: Starlette = make_app(_worker)
 
 
@@ -66,6 +83,7 @@ class Vernissage:
     @bentoml.on_startup
     async def start(self) -> None:
         """Open the pool of connections and read the pool of artworks."""
+        _tell_of_end(self.worker)
         await self.worker.start()
 
     @bentoml.on_shutdown

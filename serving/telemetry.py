@@ -35,6 +35,7 @@ SLOTS = Counter("vernissage_slots_total", "Slots asked for and returned.", ["wha
 RUNGS = Counter("vernissage_rung_slots_total", "Slots served from each rung of the ladder.", ["rung"])
 SKIPPED = Counter("vernissage_rung_skipped_total", "Times a source of ranking could not answer.", ["source", "reason"])
 STALE = Counter("vernissage_stale_candidates_total", "Candidates dropped as no longer active at serve time.")
+BUSY = Counter("vernissage_busy_total", "Requests refused as one too many of their kind.", ["kind"])
 EVENTS = Counter("vernissage_events_total", "Events received, by kind and outcome.", ["kind", "outcome"])
 GROUPS = Histogram(
     "vernissage_write_group_events",
@@ -78,6 +79,21 @@ TRIALS = Counter(
     ["outcome"],
 )
 EXPERIMENTS_RUNNING = Gauge("vernissage_experiments_running", "Experiments that run.", multiprocess_mode="livemax")
+CANARY = Counter(
+    "vernissage_canary_lists_total",
+    "Lists of users whom the canary's model ranks for (no_model: it is not loaded, the live one did).",
+    ["outcome"],
+)
+EXPOSURES = Counter(
+    "vernissage_client_exposures_total",
+    "Exposures that clients reported, by outcome (new, known, stale: not the user's arm here and now).",
+    ["outcome"],
+)
+EXPERIMENTS_UNREADABLE = Gauge(
+    "vernissage_experiments_unreadable",
+    "Experiments that run elsewhere and that this worker's version cannot read.",
+    multiprocess_mode="livemax",
+)
 
 BUDGET_REFUSED = Counter("vernissage_generation_refused_total", "Images that the budget or its switch refused.")
 BUDGET_DAY = Gauge(

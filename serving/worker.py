@@ -71,6 +71,7 @@ class Worker:
         self.keys = KeyRing(self.pool, settings.key_cache_seconds)
         self.resign = load_hook(settings.resign_hook)
         self.budget = Budget(settings)
+        self.stopping = asyncio.Event()  # what goes on for long ends by itself
         self._parts: Parts | None = None
         self._preparing: asyncio.Task[None] | None = None
 

@@ -52,6 +52,7 @@ class Case:
 EVENT = {"event_id": "e-1", "user_id": "ada", "artwork_id": "a-1", "kind": "dwell", "session_id": "tab", "value": 3.5}
 CLAIM = {"user_id": "ada", "session_id": "tab", "lease_id": UUID, "artwork_id": "a-1", "claim_id": "c-1"}
 
+EXPOSURE = {"experiment": "more-variety", "version": 1, "arm": "varied"}
 EXPERIMENT = {
     "name": "more-variety", "version": 1, "hypothesis": "It keeps people longer", "owner": "ada", "unit": "user",
     "layer": "lists", "slots": {"first": 0, "count": 100}, "design": "split", "primary_metric": "likes_per_display",
@@ -87,6 +88,8 @@ ROUTES = {
     "pool": Route("GET", "/v1/pool"),
     "plans": Route("POST", "/v1/generation/plans", {}, {"dry_run": True, "most": 3}),
     "assignments": Route("GET", "/v1/users/ada/assignments"),
+    "flags": Route("GET", "/v1/users/ada/flags"),
+    "exposures": Route("POST", "/v1/users/ada/exposures", {}, {"session_id": "tab", "exposures": [EXPOSURE]}),
     "experiments": Route("GET", "/v1/experiments"),
     "create_experiment": Route("POST", "/v1/experiments", {}, EXPERIMENT),
     "experiment": Route("GET", "/v1/experiments/unheard-of"),
@@ -94,6 +97,8 @@ ROUTES = {
     "ramp_experiment": Route("POST", "/v1/experiments/unheard-of/ramp", {}, {"slots": 5}),
     "stop_experiment": Route("POST", "/v1/experiments/unheard-of/stop", {}, {"reason": "enough"}),
     "archive_experiment": Route("POST", "/v1/experiments/unheard-of/archive"),
+    "set_override": Route("PUT", "/v1/experiments/unheard-of/overrides/ada", {}, {"arm": "control"}),
+    "unset_override": Route("DELETE", "/v1/experiments/unheard-of/overrides/ada"),
 }
 
 #: Routes for whoever watches over generation; the others are for displays.
@@ -171,9 +176,13 @@ BAD: dict[str, dict[str, Any]] = {
     "policy": {"a text": "varied", "a list": [], "null": None, "of an unknown knob": {"colour": 1}},
     "unit": {"unknown": "planet", "null": None, "a number": 1},
     "effect": {"zero": 0, "negative": -0.1, "too large": 11, "text": "0.1", "null": None, "true": True},
+    "exposures": {"empty": [], "too many": [EXPOSURE] * 101, "a text": "varied", "of numbers": [1], "null": None},
+    "blocks": {"a number": 60, "a list": [60], "a text": "hourly"},
     "guardrails": {"unknown": ["smiles"], "a text": "fill_rate", "null": None},
     "value": {"negative": -0.5, "too large": 1e6 + 1, "text": "3", "true": True, "a list": [3]},
 }  # fmt: skip
+
+OVERRIDE_PATH = (("name", "name"), ("user_id", "id"))
 
 #: Which kind each field is of: route, place ("path", "query", "body" or the list in it), field, kind.
 FIELDS = [
@@ -249,6 +258,13 @@ FIELDS = [
     ("plans", "body", "most", "most"),
     ("plans", "body", "dollars", "dollars"),
     ("assignments", "path", "user_id", "id"),
+    ("flags", "path", "user_id", "id"),
+    ("exposures", "path", "user_id", "id"),
+    ("exposures", "body", "session_id", "label"),
+    ("exposures", "body", "exposures", "exposures"),
+    ("exposures", "body.exposures", "experiment", "name"),
+    ("exposures", "body.exposures", "version", "version"),
+    ("exposures", "body.exposures", "arm", "name"),
     ("create_experiment", "body", "name", "name"),
     ("create_experiment", "body", "version", "version"),
     ("create_experiment", "body", "hypothesis", "text"),
@@ -265,10 +281,13 @@ FIELDS = [
     ("create_experiment", "body", "smallest_effect", "effect"),
     ("create_experiment", "body", "guardrails", "guardrails"),
     ("create_experiment", "body", "stop_on_harm", "flag"),
+    ("create_experiment", "body", "blocks", "blocks"),
     *(
         (name, "path", "name", "name")
         for name in ("experiment", "start_experiment", "ramp_experiment", "stop_experiment", "archive_experiment")
     ),
+    *((f"{name}_override", "path", part, kind) for name in ("set", "unset") for part, kind in OVERRIDE_PATH),
+    ("set_override", "body", "arm", "name"),
     ("start_experiment", "body", "slots", "slot count"),
     ("ramp_experiment", "body", "slots", "slot count"),
     ("stop_experiment", "body", "reason", "text"),
@@ -299,8 +318,11 @@ REQUIRED = [
         for name in ("name", "hypothesis", "owner", "layer", "slots", "arms", "primary_metric", "smallest_effect")
     ),
     ("create_experiment", "body.arms", "name"),
+    ("exposures", "body", "exposures"),
+    *(("exposures", "body.exposures", name) for name in EXPOSURE),
     ("ramp_experiment", "body", "slots"),
     ("stop_experiment", "body", "reason"),
+    ("set_override", "body", "arm"),
 ]
 
 #: Bodies that are no JSON object; the code of each.
@@ -363,7 +385,14 @@ def _missing_fields() -> Iterator[Case]:
 
 def _bad_bodies() -> Iterator[Case]:
     """Bodies that are no JSON object, that are too large, or of no shape or two."""
-    changes = ("create_experiment", "start_experiment", "ramp_experiment", "stop_experiment")
+    changes = (
+        "create_experiment",
+        "start_experiment",
+        "ramp_experiment",
+        "stop_experiment",
+        "set_override",
+        "exposures",
+    )
     for name in ("impressions (list)", "claims (one)", "tokens", "heartbeat", "prefetch", "needs", "plans", *changes):
         route = ROUTES[name]
         for what, (content, code) in BODIES.items():

@@ -9,6 +9,16 @@ import psycopg
 ARMS = [{"name": "control"}, {"name": "varied", "policy": {"variety": 0.3}}]
 EVERYBODY = {"first": 0, "count": 10_000}
 
+#: What makes a definition one of a generation policy, tried by blocks of time.
+SWITCHBACK: dict[str, Any] = {
+    "design": "switchback",
+    "unit": "block",
+    "layer": "generation",
+    "blocks": {"minutes": 60, "count": 40, "washout_minutes": 10},
+    "arms": [{"name": "control"}, {"name": "fuller", "policy": {"generation": {"floor_artworks": 30}}}],
+    "primary_metric": "stockout_rate",
+}
+
 #: Each of so many users, spread over four weeks, was shown ten artworks and liked none to three of them.
 PAST = """
 INSERT INTO vernissage.events (event_key, user_id, artwork_key, kind, at, received_at)

@@ -383,7 +383,8 @@ WITH gone AS (SELECT unnest(%(user_ids)s::text[]) AS user_id),
      taken AS (DELETE FROM vernissage.absorbed AS t USING gone WHERE t.user_id = gone.user_id),
      again AS (DELETE FROM vernissage.replays AS t USING gone WHERE t.user_id = gone.user_id),
      waits AS (DELETE FROM vernissage.list_jobs AS t USING gone WHERE t.user_id = gone.user_id),
-     arms AS (DELETE FROM vernissage.experiment_overrides AS t USING gone WHERE t.user_id = gone.user_id)
+     arms AS (DELETE FROM vernissage.experiment_overrides AS t USING gone WHERE t.user_id = gone.user_id),
+     tried AS (DELETE FROM vernissage.client_exposures AS t USING gone WHERE t.user_id = gone.user_id)
 DELETE FROM vernissage.hosted_users AS t USING gone WHERE t.user_id = gone.user_id;
 
 -- History, favourites, replays -----------------------------------------------------------------------------------
@@ -497,8 +498,29 @@ VALUES (%(name)s, %(version)s, %(state)s, %(slots)s, %(horizon_days)s, %(power)s
 INSERT INTO vernissage.experiment_overrides (name, user_id, arm) VALUES (%(name)s, %(user_id)s, %(arm)s)
 ON CONFLICT (name, user_id) DO UPDATE SET arm = excluded.arm, at = now();
 
+-- Another experiment of a layer, not put away yet, in which the user's arm was chosen.
+-- name: overridden_in_layer
+SELECT o.name FROM vernissage.experiment_overrides AS o
+WHERE o.user_id = %(user_id)s AND o.name <> %(name)s AND EXISTS (
+    SELECT FROM vernissage.experiments_now AS n
+    WHERE n.name = o.name AND n.state <> 'archived' AND n.definition ->> 'layer' = %(layer)s)
+ORDER BY o.name LIMIT 1;
+
 -- name: unset_override
 DELETE FROM vernissage.experiment_overrides WHERE name = %(name)s AND user_id = %(user_id)s;
+
+-- name: flags
+SELECT f.name, f.definition FROM vernissage.flags AS f ORDER BY f.name;
+
+-- name: set_flag
+INSERT INTO vernissage.flags (name, definition) VALUES (%(name)s, %(definition)s)
+ON CONFLICT (name) DO UPDATE SET definition = excluded.definition, changed_at = now();
+
+-- The first exposure of a user to a version counts.
+-- name: note_exposure
+INSERT INTO vernissage.client_exposures (user_id, name, version, arm, overridden, session_id)
+VALUES (%(user_id)s, %(name)s, %(version)s, %(arm)s, %(overridden)s, %(session_id)s)
+ON CONFLICT DO NOTHING;
 
 -- name: model_is_delivered
 SELECT EXISTS (SELECT FROM vernissage.live_models WHERE alias = %(alias)s);
@@ -523,11 +545,22 @@ count(*) FILTER (WHERE e.kind = 'skip') AS skips,
 coalesce(sum(e.value) FILTER (WHERE e.kind = 'dwell'), 0) AS dwell;
 
 -- Who was exposed to one version, in order: the first list that says so starts a user's analysis. `arm` is NULL where
--- the lists are interleaved. Lists that had to do without an arm's model expose nobody.
+-- the lists are interleaved. Lists that had to do without an arm's model expose nobody. Overridden is also who was moved
+-- by hand to another experiment of the layer meanwhile.
 -- name: experiment_units
+WITH moved AS (
+    SELECT DISTINCT l.user_id
+    FROM vernissage.served_lists AS l CROSS JOIN LATERAL jsonb_each(l.experiments) AS m (name, entry)
+    JOIN vernissage.experiments AS other ON other.name = m.name AND other.version = (m.entry ->> 'version')::integer
+    JOIN vernissage.experiments AS own ON own.definition -> 'layer' = other.definition -> 'layer'
+    WHERE l.experiments @? '$.*.overridden' AND l.served_at < %(until)s AND m.entry ? 'overridden'
+      AND other.name <> own.name AND own.name = %(name)s
+      AND own.version = (%(marked)s::jsonb -> %(name)s ->> 'version')::integer
+)
 SELECT l.user_id, min(l.served_at) AS first,
        (array_agg(l.experiments -> %(name)s ->> 'arm' ORDER BY l.served_at))[1] AS arm,
-       bool_or(l.experiments -> %(name)s ? 'overridden') AS overridden
+       bool_or(l.experiments -> %(name)s ? 'overridden' OR EXISTS (
+           SELECT FROM moved AS m WHERE m.user_id = l.user_id)) AS overridden
 FROM vernissage.served_lists AS l
 WHERE l.experiments @> %(marked)s AND NOT l.experiments @> %(lacking)s AND l.served_at < %(until)s
 GROUP BY l.user_id ORDER BY first, l.user_id;
@@ -542,6 +575,13 @@ NOT EXISTS (SELECT FROM vernissage.served_lists AS f WHERE f.experiments @> %(la
 SELECT count(*) AS lists, count(DISTINCT l.user_id) AS users FROM vernissage.served_lists AS l
 WHERE l.experiments @> %(lacking)s AND l.served_at < %(until)s
   AND NOT l.experiments -> %(name)s ? 'overridden';
+
+-- The same of a version that compares client values alone: who acted on one, as the clients say.
+-- name: experiment_client_units
+SELECT c.user_id, c.at AS first, c.arm, c.overridden
+FROM vernissage.client_exposures AS c
+WHERE c.name = %(name)s AND c.version = (%(marked)s::jsonb -> %(name)s ->> 'version')::integer AND c.at < %(until)s
+ORDER BY c.at, c.user_id;
 
 -- What users did from their first exposure on, for `days` at most.
 -- name: experiment_after
@@ -651,6 +691,49 @@ WHERE n.state = 'running' AND (n.definition ->> 'stop_on_harm')::boolean ORDER B
 -- The experiment that was started last.
 -- name: latest_experiment
 SELECT n.name FROM vernissage.experiments_now AS n WHERE n.started_at IS NOT NULL ORDER BY n.started_at DESC LIMIT 1;
+
+-- What happened in blocks of time of `seconds` each, numbered since 1970, their first `washout` seconds left out. Orders
+-- count in the block that they were placed in: what they cost, what came of them, and which were never shown until now;
+-- `strays` are those of another arm than the block's.
+-- name: switchback_blocks
+WITH lists AS (
+    SELECT floor(extract(epoch FROM l.served_at) / %(seconds)s)::bigint AS block, count(*) AS lists,
+           sum(l.requested) AS asked, sum(cardinality(l.artwork_keys)) AS returned,
+           count(*) FILTER (WHERE l.reason = 'exhausted') AS stockouts
+    FROM vernissage.served_lists AS l
+    WHERE l.served_at >= %(start)s AND l.served_at < %(finish)s
+      AND mod(extract(epoch FROM l.served_at), %(seconds)s) >= %(washout)s
+    GROUP BY 1
+), shows AS (
+    SELECT floor(extract(epoch FROM e.at) / %(seconds)s)::bigint AS block, count(*) AS displays
+    FROM vernissage.events AS e
+    WHERE e.kind = 'displayed' AND e.at >= %(start)s AND e.at < %(finish)s
+      AND mod(extract(epoch FROM e.at), %(seconds)s) >= %(washout)s
+    GROUP BY 1
+), ordered AS (
+    SELECT floor(extract(epoch FROM o.ordered_at) / %(seconds)s)::bigint AS block, o.cost, o.experiment,
+           (SELECT v.detail ->> 'artwork_id' FROM vernissage.order_versions AS v
+            WHERE v.order_id = o.order_id AND v.state = 'delivered' LIMIT 1) AS artwork_id,
+           EXISTS (SELECT FROM vernissage.order_versions AS v
+                   WHERE v.order_id = o.order_id AND v.detail ? 'refunded') AS refunded
+    FROM vernissage.orders AS o
+    WHERE o.ordered_at >= %(start)s AND o.ordered_at < %(finish)s
+      AND mod(extract(epoch FROM o.ordered_at), %(seconds)s) >= %(washout)s
+), shown AS (
+    SELECT DISTINCT k.artwork_id
+    FROM ordered AS o JOIN vernissage.artwork_keys AS k ON k.artwork_id = o.artwork_id
+    JOIN vernissage.seen AS s ON s.artwork_key = k.artwork_key AND s.loaded_by IS NULL
+)
+SELECT b.block, coalesce(max(l.lists), 0) AS lists, coalesce(max(l.asked), 0) AS asked,
+       coalesce(max(l.returned), 0) AS returned, coalesce(max(l.stockouts), 0) AS stockouts,
+       coalesce(max(d.displays), 0) AS displays, count(o.block) AS orders,
+       coalesce(sum(o.cost) FILTER (WHERE NOT o.refunded), 0) AS dollars, count(o.artwork_id) AS delivered,
+       count(o.artwork_id) FILTER (WHERE s.artwork_id IS NULL) AS unshown,
+       count(o.block) FILTER (WHERE o.experiment IS NULL OR NOT o.experiment @> b.experiment) AS strays
+FROM unnest(%(blocks)s::bigint[], %(experiments)s::jsonb[]) AS b (block, experiment)
+LEFT JOIN lists AS l USING (block) LEFT JOIN shows AS d USING (block) LEFT JOIN ordered AS o USING (block)
+LEFT JOIN shown AS s ON s.artwork_id = o.artwork_id
+GROUP BY b.block ORDER BY b.block;
 
 -- Lists as they were served ---------------------------------------------------------------------------------------
 
@@ -1161,12 +1244,18 @@ UPDATE vernissage.planning_epochs SET placed = %(placed)s WHERE epoch = %(epoch)
 -- name: free_epoch
 DELETE FROM vernissage.planning_epochs WHERE epoch = %(epoch)s;
 
+-- Of these users, whom the host has, or who was here of late and whom it never had.
+-- name: users_still_here
+SELECT u.user_id FROM unnest(%(user_ids)s::text[]) AS u (user_id)
+WHERE EXISTS (SELECT FROM public.users AS p WHERE p.id::text = u.user_id)
+   OR EXISTS (SELECT FROM vernissage.sessions AS s WHERE s.user_id = u.user_id);
+
 -- name: place_order
 WITH placed AS (
     INSERT INTO vernissage.orders (order_id, epoch, place, dispatcher, user_ids, near, dna, styles, prompt, benefit,
-                                   reach, priority, cost, deadline)
+                                   reach, priority, cost, deadline, experiment)
     VALUES (%(order_id)s, %(epoch)s, %(place)s, %(dispatcher)s, %(user_ids)s, %(near)s, %(dna)s, %(styles)s,
-            %(prompt)s, %(benefit)s, %(reach)s, %(priority)s, %(cost)s, %(deadline)s)
+            %(prompt)s, %(benefit)s, %(reach)s, %(priority)s, %(cost)s, %(deadline)s, %(experiment)s)
     RETURNING order_id
 )
 INSERT INTO vernissage.order_versions (order_id, version, state) SELECT order_id, 1, 'planned' FROM placed;
@@ -1461,3 +1550,22 @@ FROM (SELECT %(job_id)s::text AS id) AS asked LEFT JOIN public.generation_jobs A
 -- name: cancel_host_job
 UPDATE public.generation_jobs SET status = 'cancelled', version = version + 1
 WHERE id = %(job_id)s AND status = 'pending';
+
+-- Load: people for the generator, and what is stored of them in the end.
+-- name: load_add_people
+INSERT INTO public.users (id) SELECT unnest(%(user_ids)s::text[]) ON CONFLICT DO NOTHING;
+
+-- name: load_stored
+SELECT n.user_id,
+       ARRAY(SELECT k.artwork_id FROM vernissage.events AS e JOIN vernissage.artwork_keys AS k USING (artwork_key)
+             WHERE e.user_id = n.user_id AND e.kind = 'displayed') AS displayed,
+       ARRAY(SELECT k.artwork_id FROM vernissage.seen AS s JOIN vernissage.artwork_keys AS k USING (artwork_key)
+             WHERE s.user_id = n.user_id) AS seen,
+       ARRAY(SELECT i.artwork_id FROM public.user_art_impressions AS i WHERE i.user_id = n.user_id) AS impressions,
+       (SELECT count(*) FROM vernissage.events AS e
+        WHERE e.user_id = n.user_id AND e.kind <> 'displayed'
+          AND (e.session_id = n.session_id OR starts_with(e.session_id, n.session_id || '.'))) AS signals
+FROM unnest(%(user_ids)s::text[], %(session_ids)s::text[]) AS n (user_id, session_id);
+
+-- name: load_size
+SELECT pg_database_size(current_database()), (pg_current_wal_insert_lsn() - '0/0')::bigint;

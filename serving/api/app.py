@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from features.identifiers import new_id
 from serving import telemetry
-from serving.api import artworks, display, host
+from serving.api import artworks, display, host, ofrep
 from serving.api.host_shapes import refuse_as_host
 from serving.api.openapi import document
 from serving.api.operations import Call, Operation
@@ -27,7 +27,7 @@ NO_ROUTE = "(none)"  # one label for all unknown paths, so that a scan cannot bl
 
 def make_app(worker_of: Callable[[], Worker]) -> Starlette:
     """The application; ``worker_of`` gives the process's worker when a request comes."""
-    operations = (*OPERATIONS, *host.OPERATIONS, METRICS, _openapi_operation())
+    operations = (*OPERATIONS, *host.OPERATIONS, *ofrep.OPERATIONS, METRICS, _openapi_operation())
     routes = [_route(operation, worker_of) for operation in operations]
     return Starlette(
         routes=[*routes, *display.routes(), artworks.route(worker_of), Route("/{path:path}", _stray(operations))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -24,12 +25,15 @@ from serving.api.generation_shapes import (
     OrderQuery,
     OrdersAnswer,
     OrdersQuery,
+    PlannedBlock,
 )
+from serving.api.limits import taken
 from serving.api.needs import PLANNER
 from serving.api.operations import Call, Operation
 from serving.api.problems import Problem
 from serving.generation.breaker import Breaker
-from serving.generation.orders import IN_FLIGHT, Ledger, Order, State, Version
+from serving.generation.orders import IN_FLIGHT, Order, State, Version
+from serving.worker import Worker
 
 LOOK_SECONDS = 1.0  # between looks at the ledger
 HEARTBEAT_SECONDS = 15.0
@@ -59,7 +63,7 @@ async def events(call: Call) -> Response:
     """What becomes of an order, as server-sent events; the stream ends when the order is over."""
     found = await _find(call, None)
     asked: EventsQuery = call.query
-    stream = _stream(call.worker.parts.ledger, found.order_id, _last_event(call, asked.after))
+    stream = _stream(call.worker, found.order_id, _last_event(call, asked.after))
     headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(stream, 200, headers)
 
@@ -93,13 +97,24 @@ async def _find(call: Call, at: datetime | None) -> Order:
     return found
 
 
-async def _stream(ledger: Ledger, order_id: UUID, after: int) -> AsyncIterator[str]:
-    """Events as text; a comment now and then, so that nobody takes a quiet line for a dead one."""
+async def _stream(worker: Worker, order_id: UUID, after: int) -> AsyncIterator[str]:
+    """Events as text; a comment now and then, so that nobody takes a quiet line for a dead one.
+
+    After some minutes, or when the worker stops, it ends: the client asks again, from where it was, and its key is
+    looked at anew.
+    """
+    with taken("stream"):
+        async for text in _events_of(worker, order_id, after):
+            yield text
+
+
+async def _events_of(worker: Worker, order_id: UUID, after: int) -> AsyncIterator[str]:
+    """What a stream says."""
     yield f"retry: {RETRY_MS}\n\n"
-    said = time.monotonic()
-    while True:
+    began = said = time.monotonic()
+    while not worker.stopping.is_set() and time.monotonic() - began < worker.settings.stream_seconds:
         try:
-            versions = await ledger.history(order_id)
+            versions = await worker.parts.ledger.history(order_id)
         except DatabaseUnavailableError:
             telemetry.DATABASE_ERRORS.inc()
             return  # the client asks again, from where it was
@@ -112,7 +127,8 @@ async def _stream(ledger: Ledger, order_id: UUID, after: int) -> AsyncIterator[s
         if time.monotonic() - said >= HEARTBEAT_SECONDS:
             yield ": still waiting\n\n"
             said = time.monotonic()
-        await asyncio.sleep(LOOK_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(worker.stopping.wait(), LOOK_SECONDS)
 
 
 def _text(version: Version) -> str:
@@ -153,6 +169,7 @@ def _answer(found: Order) -> OrderAnswer:
         cost=wish.cost,
         artwork_id=found.artwork_id,
         reason=found.detail.get("reason"),
+        experiment=None if found.experiment is None else PlannedBlock(**found.experiment),
     )
 
 
@@ -190,6 +207,7 @@ OPERATIONS = (
     Operation(
         "order_events", "GET", "/v1/generation/orders/{order_id}/events", "An order's progress, as it happens", events,
         OrderEvent, PLANNER, path_type=OrderPath, query_type=EventsQuery, missing="no_such_order", stream=True,
+        kind="stream",
     ),
     Operation(
         "budget", "GET", "/v1/generation/budget", "What generation may cost now", budget, BudgetAnswer, PLANNER,

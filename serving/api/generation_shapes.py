@@ -37,6 +37,15 @@ class EventsQuery(Struct):
     after: Annotated[int, Meta(ge=0, le=2**63 - 1, description="the last event known; Last-Event-ID goes before")] = 0
 
 
+class PlannedBlock(Struct, kw_only=True):
+    """The block of time, and the arm that has it, of the generation experiment that ran."""
+
+    name: Annotated[str, Meta(description="the experiment")]
+    version: int
+    block: Annotated[int, Meta(description="whole blocks since 1970")]
+    arm: str
+
+
 class OrderAnswer(Struct, kw_only=True):
     """One order."""
 
@@ -59,6 +68,7 @@ class OrderAnswer(Struct, kw_only=True):
     cost: Annotated[float, Meta(description="dollars")]
     artwork_id: Annotated[str | None, Meta(description="what was delivered")]
     reason: Annotated[str | None, Meta(description="why it failed or was cancelled")]
+    experiment: Annotated[PlannedBlock | None, Meta(description="by whose arm it was planned")]
 
 
 class OrdersAnswer(Struct, kw_only=True):

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from features.coverage import Band
+from serving.api.generation_shapes import PlannedBlock
 from serving.api.schemas import Id
 from serving.generation.foresight import Why
 from serving.generation.need import Basis
@@ -139,3 +140,4 @@ class PlanAnswer(Struct, kw_only=True):
     shadow_price: Annotated[float, Meta(description="net benefit per dollar of the best image that was too much")]
     diversity_before: PoolDiversity
     diversity_after: PoolDiversity
+    experiment: Annotated[PlannedBlock | None, Meta(description="by whose arm it was made")]

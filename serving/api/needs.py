@@ -116,7 +116,9 @@ OPERATIONS = (
     ),
     Operation(
         "needs", "POST", "/v1/need", "The need of up to 10,000 users", needs, NeedsAnswer, PLANNER,
-        body_types=(NeedBody,),
+        body_types=(NeedBody,), kind="heavy",
     ),
-    Operation("pool", "GET", "/v1/pool", "The pool as its active users have it", pool, PoolAnswer, PLANNER),
+    Operation(
+        "pool", "GET", "/v1/pool", "The pool as its active users have it", pool, PoolAnswer, PLANNER, kind="heavy",
+    ),
 )  # fmt: skip

@@ -78,6 +78,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
         found["404"] = f"There is nothing of that name ({operation.missing})"
     if operation.conflict:
         found["409"] = f"What is there forbids it ({operation.conflict})"
+    if operation.kind:
+        found["429"] = "The worker answers as many of these as it may (busy)"
     if operation.body_types:
         found["408"] = "The body does not arrive (body_too_slow)"
         found["413"] = "The body is too large (body_too_large)"

@@ -21,6 +21,7 @@ from features.errors import DatabaseUnavailableError, TooMuchToWriteError
 from features.identifiers import new_id
 from features.settings import Settings
 from serving import telemetry
+from serving.api.limits import Kind, check_room, taken
 from serving.api.problems import Problem, bad_field, respond
 from serving.keys import Key
 from serving.worker import Worker
@@ -67,6 +68,7 @@ class Operation:
     conflict: str | None = None  # the code of its 409, where it has one
     missing: str | None = None  # the code of its 404, where it has one
     stream: bool = False  # the answer comes as server-sent events, each with an `answer` as its data
+    kind: Kind | None = None  # of which a worker answers so many at a time
     names_user: bool = False  # its user comes by the header USER_HEADER, or is the one of the caller's token
     refuse: Callable[[Problem, str], Response] = respond  # the shape of its errors
 
@@ -77,7 +79,7 @@ class Operation:
         user = request.headers.get(USER_HEADER) if self.names_user else request.path_params.get("user_id")
         try:
             call = await self._check(request, worker, request_id)
-            response = self._encode(await self.handler(call), request_id)
+            response = self._encode(await self._handle(call), request_id)
         except Problem as problem:
             telemetry.PROBLEMS.labels(self.path, problem.code).inc()
             response = self.refuse(problem, request_id)
@@ -94,6 +96,16 @@ class Operation:
             response = self.refuse(Problem(500, "internal", "An error of ours; it has been logged."), request_id)
         self._note(response.status_code, time.perf_counter() - started, request_id, user, worker)
         return response
+
+    async def _handle(self, call: Call) -> Any:
+        """The handler's answer, when there is room; a stream counts for as long as it goes on."""
+        if self.kind is None:
+            return await self.handler(call)
+        check_room(self.kind, call.worker.settings)
+        if self.stream:
+            return await self.handler(call)
+        with taken(self.kind):
+            return await self.handler(call)
 
     async def _check(self, request: Request, worker: Worker, request_id: str) -> Call:
         """Key and scope first, then path, query and body."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from serving.api.generation_shapes import PlannedBlock
 from serving.api.need_shapes import PlanAnswer, PlanBody, PlannedImage, PoolDiversity, ReusedArtwork
 from serving.api.needs import PLANNER
 from serving.api.operations import Call, Operation
@@ -16,7 +17,8 @@ async def make_plan(call: Call) -> PlanAnswer:
     worker = call.worker
     left = (await worker.budget.look(worker.pool)).dollars
     dollars = left if asked.dollars is None else asked.dollars
-    made = await worker.parts.planning.plan(worker.parts.live.view, dollars=dollars, most=asked.most)
+    live = worker.parts.live
+    made = await worker.parts.planning.plan(live.view, live.experiments, dollars=dollars, most=asked.most)
     placed: tuple[str, ...] = ()
     if not asked.dry_run:
         placed = await _order(call, made)
@@ -26,7 +28,9 @@ async def make_plan(call: Call) -> PlanAnswer:
 async def _order(call: Call, made: GenerationPlan) -> tuple[str, ...]:
     """Place the plan and give back what it reuses; nothing where this epoch was ordered already."""
     parts = call.worker.parts
-    placed = await parts.ledger.place(made.epoch, made.wishes, call.worker.settings.dispatcher)
+    placed = await parts.ledger.place(
+        made.epoch, made.wishes, call.worker.settings.dispatcher, block=made.block, planned=True
+    )
     if placed.first:
         await parts.planning.give_back(made)
     return tuple(str(order_id) for order_id in placed.order_ids)
@@ -47,6 +51,7 @@ def _answer(made: GenerationPlan, asked: PlanBody, placed: tuple[str, ...]) -> P
         shadow_price=made.shadow_price,
         diversity_before=_diversity(made.before),
         diversity_after=_diversity(made.after),
+        experiment=None if made.block is None else PlannedBlock(**made.block.log),
     )
 
 

@@ -45,9 +45,9 @@ TITLES = {
     408: "Too slow",
     409: "Conflict",
     413: "Too large",
+    429: "Busy",
     499: "Client gone",  # no standard's, but widely known; only our metrics and log ever see it
     500: "Internal error",
-    429: "Busy",
     503: "Not available",
 }
 

@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from features.coverage import Band
 from serving.experiments.definitions import SLOTS, Definition, Name, Policy, Text
+from serving.experiments.flags import Value
 from serving.experiments.registry import State
 from serving.ladder import RungReason, ShortReason
 from serving.model import Tier
@@ -454,6 +455,7 @@ class Assignment(Struct, kw_only=True):
     version: int
     arm: Annotated[str | None, Meta(description="null where the lists of an interleaved experiment hold both")]
     overridden: bool
+    client_values: Annotated[list[str], Meta(description="settings of the client that it compares; see exposures")]
 
 
 class AssignmentsAnswer(Struct, kw_only=True):
@@ -463,3 +465,4 @@ class AssignmentsAnswer(Struct, kw_only=True):
     held_out: Annotated[bool, Meta(description="of the share of users who are in no experiment")]
     assignments: list[Assignment]
     settings: Annotated[Policy, Meta(description="what the arms set together; what is left out stays as it is")]
+    flags: Annotated[dict[str, Value], Meta(description="every feature flag's value for the user")]

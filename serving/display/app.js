@@ -2,6 +2,7 @@
 //
 //   genome, motifs, colour, painter   the picture, from an artwork's fifty numbers
 //   wire, session, outbox             the service: requests and patience, leases and claims, events
+//   trial                             what is tried on the person: values of arms and flags
 //   identity, store                   who we are, and what outlives the page
 //   wall, page                        what hangs and for how long; the words around it
 
@@ -12,6 +13,7 @@ import { Page } from "./page.js";
 import { Painter } from "./painter.js";
 import { Session } from "./session.js";
 import { Journal, keep, recall, Shelf } from "./store.js";
+import { Trial } from "./trial.js";
 import { Wall } from "./wall.js";
 import { Wire } from "./wire.js";
 
@@ -48,12 +50,13 @@ async function open({ token, user }) {
   const shelf = new Shelf(user);
   const journal = new Journal(shelf, identity.id);
   const changed = () => report();
-  const outbox = new Outbox({ wire, user, session: identity.id, before: identity.before, shelf, changed });
+  const tried = new Trial({ wire, user, session: identity.id, changed });
+  const outbox = new Outbox({ wire, user, session: identity.id, before: identity.before, shelf, tried, changed });
   const session = new Session({
     wire,
     user,
     identity,
-    depth: number("depth", 10, 1, 50),
+    depth: asked.has("depth") ? number("depth", 10, 1, 50) : null,
     ahead: number("ahead", 3, 0, 20),
     spares: takeSpares(identity, journal),
     counters: () => outbox.counters(),
@@ -70,6 +73,7 @@ async function open({ token, user }) {
     changed: (what) => onWall(what),
   });
 
+  tried.start();
   session.start();
   outbox.adopt();
   wall.tick();
@@ -101,7 +105,7 @@ async function open({ token, user }) {
     page.progress(wall.replayed ? 0 : wall.share);
     if (session.denied && wall.due !== null && session.ready.length === 0)
       askForPass("The pass has ended. The wall goes on with a new token.");
-    if (page.panelShows) page.panel(workings({ wire, session, outbox, wall, journal, shelf }));
+    if (page.panelShows) page.panel(workings({ wire, session, outbox, tried, wall, journal, shelf }));
   }
 
   function listen() {
@@ -245,7 +249,7 @@ function percent(share) {
 }
 
 /** What the page is doing, for the panel. */
-function workings({ wire, session, outbox, wall, journal, shelf }) {
+function workings({ wire, session, outbox, tried, wall, journal, shelf }) {
   const name = (artwork) => `${artwork.artwork_id.slice(0, 8)}  ${(artwork.styles?.[0] ?? "").slice(0, 18)}`;
   const until = (artwork) => `${Math.round((Date.parse(artwork.expires_at) - Date.now()) / 1000)} s`;
   return [
@@ -269,6 +273,10 @@ function workings({ wire, session, outbox, wall, journal, shelf }) {
       [
         `${outbox.pending} waiting, ${outbox.successes} flushes, ${outbox.failures} failed${outbox.dropped ? `, ${outbox.dropped} refused` : ""}${shelf.full ? ", storage full" : ""}`,
       ],
+    ],
+    [
+      "Tried",
+      Object.entries({ ...tried.settings, ...tried.flags }).map(([name, value]) => `${name} ${JSON.stringify(value)}`),
     ],
     [
       "Requests",

@@ -4,26 +4,30 @@
 import { newId, Pump } from "./wire.js";
 import { liveSessions } from "./identity.js";
 
-const FLUSH_MS = 5_000; // events wait so long for company
+const FLUSH_S = 5; // events wait so long for company, unless another value is tried
 const LEAVING_MS = 1_000; // when the page is hidden: it may not come back, but it may as well be back at once
-const BATCH = 200;
+const BATCH = 200; // the same
 const BEACON_BYTES = 60_000; // browsers refuse more than 64 KiB
 
 export class Outbox {
   /** `before`: the session of this tab's page before this one, whose outbox is surely nobody's any more. */
-  constructor({ wire, user, session, before, shelf, changed }) {
-    Object.assign(this, { wire, user, session, before, shelf, changed });
+  constructor({ wire, user, session, before, shelf, tried, changed }) {
+    Object.assign(this, { wire, user, session, before, shelf, tried, changed });
     const kept = shelf.read("outbox", session);
     this.events = kept?.events ?? [];
     this.wishes = kept?.wishes ?? {}; // artwork id -> whether it is to be a favourite
     this.draft = null; // the dwell so far of what is on the wall; an event once it leaves
     this.dwell = null; // which claim that is, and the event's id
-    this.batch = BATCH;
+    this.batch = null; // fewer than usual, after a refusal
     this.successes = 0;
     this.failures = 0;
     this.dropped = 0;
     this.due = 0; // when what waits is sent in any case
-    this.flushing = new Pump(() => this.flush(), { isFinal: (problem) => problem.isDenial, base: 1_000 });
+    this.flushing = new Pump(() => this.flush(), {
+      isFinal: (problem) => problem.isDenial,
+      base: 1_000,
+      isFlat: () => this.tried.use("retry", "doubling") === "flat",
+    });
   }
 
   get pending() {
@@ -39,7 +43,7 @@ export class Outbox {
   add(kind, claim, value = null) {
     this.events.push(this.event(kind, claim, value));
     this.save();
-    this.soon(FLUSH_MS);
+    this.soon(this.tried.use("flush_delay_s", FLUSH_S) * 1000);
   }
 
   /** Note how long an artwork has been looked at so far; one event, whenever it is sent. */
@@ -55,7 +59,7 @@ export class Outbox {
     this.events.push(this.draft);
     this.draft = null;
     this.save();
-    this.soon(FLUSH_MS);
+    this.soon(this.tried.use("flush_delay_s", FLUSH_S) * 1000);
   }
 
   /** Make an artwork a favourite, or no favourite any more. */
@@ -111,7 +115,7 @@ export class Outbox {
 
   async flush() {
     while (this.events.length > 0) {
-      const part = this.events.slice(0, this.batch);
+      const part = this.events.slice(0, this.batch ?? this.tried.use("batch", BATCH));
       await this.sendEvents(part);
       const gone = new Set(part.map((event) => event.event_id));
       this.events = this.events.filter((event) => !gone.has(event.event_id));
@@ -129,7 +133,7 @@ export class Outbox {
   async sendEvents(part) {
     const body = { events: part };
     const accepted = await this.counted(() => this.wire.send("POST", "v1/impressions", body));
-    if (accepted) this.batch = BATCH;
+    if (accepted) this.batch = null;
     else if (part.length > 1) {
       this.batch = Math.ceil(part.length / 2);
       await this.sendEvents(part.slice(0, this.batch));
@@ -167,7 +171,7 @@ export class Outbox {
   /** Flush within so many milliseconds, unless it is waiting after a failure: then that wait holds. */
   soon(ms) {
     const { flushing } = this;
-    if (flushing.timer === 0) this.due = Date.now() + FLUSH_MS;
+    if (flushing.timer === 0) this.due = Date.now() + this.tried.value("flush_delay_s", FLUSH_S) * 1000;
     if (flushing.running) flushing.again = true;
     else if (flushing.timer === 0 || (flushing.failures === 0 && flushing.wakesAt > Date.now() + ms)) flushing.wait(ms);
     this.changed();

@@ -10,17 +10,19 @@ import { newId, Pump } from "./wire.js";
 import { noteAsked } from "./identity.js";
 
 const BEAT_MS = 20_000;
+const DEPTH = 10; // artworks on lease, until the service says
 const LOW = 3; // artworks left on lease when it asks for more
 const NOTHING_MS = 60_000; // until asking again for artworks that do not exist yet, unless the service says
 const CLAIMS_AT_ONCE = 20;
 
 export class Session {
   /**
-   * `depth`: how many artworks to have on lease. `ahead`: how many to claim ahead, for when the network goes away; never
+   * `depth`: how many artworks to have on lease; null: as many as the service says. `ahead`: how many to claim ahead, for when the network goes away; never
    * more than half as many as were drawn, so that a short visit wastes few. `spares`: claims of the page before this one.
    */
   constructor({ wire, user, identity, depth, ahead, spares, counters, changed }) {
-    Object.assign(this, { wire, user, identity, depth, ahead, counters, changed });
+    Object.assign(this, { wire, user, identity, depth: depth ?? DEPTH, ahead, counters, changed });
+    this.given = depth;
     this.id = identity.id;
     this.queue = [];
     this.claims = spares.filter((claim) => !claim.granted);
@@ -130,13 +132,14 @@ export class Session {
     const { connection } = navigator;
     const body = {
       session_id: this.id,
-      depth: this.depth,
+      depth: this.given ?? undefined,
       network: connection?.effectiveType ?? "4g",
       save_data: connection?.saveData ?? false,
       supersedes: this.identity.supersedes,
     };
     const plan = await this.wire.send("POST", `v1/users/${encodeURIComponent(this.user)}/prefetch`, body);
     noteAsked(this.identity);
+    this.depth = plan.requested;
     this.queue = plan.items
       .map((item) => ({ ...item.artwork, p_shown: item.p_shown }))
       .filter((item) => !this.spoken.has(item.artwork_id));

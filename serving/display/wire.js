@@ -2,6 +2,7 @@
 
 const WAIT_MS = 15_000;
 const RECENT = 12;
+const FLAT = 4; // times the base: as long as the third wait of those that double
 const TRANSIENT = new Set([0, 408, 425, 429]); // 0: nothing came back; and all of 500 to 599
 
 /** An answer that is not the one hoped for; `status` 0 when none came at all. */
@@ -65,9 +66,12 @@ export class Wire {
 
 /** Runs one job at a time, and after a failure again: later each time, and by chance, so that tabs do not march in step. */
 export class Pump {
-  /** `job` is async and throws what has failed; `isFinal` tells the failures that waiting does not mend. */
-  constructor(job, { base = 500, cap = 30_000, isFinal = () => false } = {}) {
-    Object.assign(this, { job, base, cap, isFinal, failures: 0, trouble: null, wakesAt: 0, timer: 0 });
+  /**
+   * `job` is async and throws what has failed; `isFinal` tells the failures that waiting does not mend, `isFlat` whether
+   * the wait stays as it is instead of doubling.
+   */
+  constructor(job, { base = 500, cap = 30_000, isFinal = () => false, isFlat = () => false } = {}) {
+    Object.assign(this, { job, base, cap, isFinal, isFlat, failures: 0, trouble: null, wakesAt: 0, timer: 0 });
     this.running = false;
     this.again = false;
     this.stopped = false;
@@ -99,9 +103,10 @@ export class Pump {
     clearTimeout(this.timer);
   }
 
-  /** How long to wait after the failures so far: a full jitter under a doubling roof. */
+  /** How long to wait after the failures so far: a full jitter under a roof that doubles, or stays. */
   delay(retryAfter = 0) {
-    return retryAfter * 1000 + Math.random() * Math.min(this.cap, this.base * 2 ** Math.min(this.failures, 16));
+    const growth = this.isFlat() ? FLAT : 2 ** Math.min(this.failures, 16);
+    return retryAfter * 1000 + Math.random() * Math.min(this.cap, this.base * growth);
   }
 
   async run() {

@@ -12,6 +12,7 @@ from functools import reduce
 from typing import Any
 
 from serving.experiments.definitions import SLOTS, Arm, Definition, set_knobs
+from serving.experiments.flags import CANARY, Flag
 from serving.experiments.hashing import pick, place
 
 HOLDOUT = "holdout"  # the layer whose first slots are in no experiment at all
@@ -46,14 +47,24 @@ class Plan:
 
     running: tuple[Running, ...] = ()
     holdout: float = 0.0
+    flags: tuple[Flag, ...] = ()
 
     def assign(self, user_id: str) -> tuple[Assigned, ...]:
-        """The user's arms, by experiment."""
+        """The user's arms, by experiment; in the layer of an arm that was chosen by hand it is the only one."""
         if not self.running:
             return ()
         held = held_out(user_id, self.holdout)
-        found = (_assigned(experiment, user_id, held=held) for experiment in self.running)
-        return tuple(assigned for assigned in found if assigned is not None)
+        found = [_assigned(experiment, user_id, held=held) for experiment in self.running]
+        assigned = [each for each in found if each is not None]
+        chosen = {each.definition.layer: each for each in reversed(assigned) if each.overridden}
+        return tuple(each for each in assigned if chosen.get(each.definition.layer, each) is each)
+
+    def canary(self, user_id: str) -> str | None:
+        """The version of the model that the user is ranked with before the others; None: the live one's."""
+        flag = next((flag for flag in self.flags if flag.name == CANARY), None)
+        if flag is None or flag.variant(user_id) == "off":
+            return None
+        return str(flag.on)
 
 
 def held_out(user_id: str, share: float) -> bool:
@@ -80,6 +91,8 @@ def settings_of(assigned: tuple[Assigned, ...]) -> dict[str, Any]:
 def _assigned(experiment: Running, user_id: str, *, held: bool) -> Assigned | None:
     """The user's arm in one experiment, or None."""
     definition = experiment.definition
+    if definition.unit != "user":
+        return None
     chosen = definition.arm(experiment.overrides.get(user_id, ""))
     if chosen is not None:
         return Assigned(definition, chosen, overridden=True)

@@ -13,14 +13,19 @@ import msgspec
 from msgspec import Meta, Struct
 
 from features.errors import BadExperimentError
+from serving.experiments.blocks import Blocks, GenerationPolicy
 
 SLOTS = 10_000  # of a layer
 FLOOR_SHARE = 0.01  # of an arm: a smaller one tells nothing
 Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,62}$(?!\n)", description="small letters, digits and dashes")]
 Text = Annotated[str, Meta(min_length=1, max_length=2_000, pattern=r"^[^\x00]+$")]
 Share = Annotated[float, Meta(ge=0, le=1)]
-Design = Literal["split", "interleaved"]
-Metric = Literal["likes_per_display", "skips_per_display", "likes_per_user", "displays_per_user", "dwell_per_display"]
+Design = Literal["split", "interleaved", "switchback"]
+Metric = Literal[
+    "likes_per_display", "skips_per_display", "likes_per_user", "displays_per_user", "dwell_per_display",
+    "stockout_rate", "cost_per_impression", "waste",
+]  # fmt: skip
+OF_BLOCKS = frozenset({"stockout_rate", "cost_per_impression", "waste"})  # metrics of blocks of time, not of users
 Guardrail = Literal[
     "fill_rate", "stockout_rate", "display_freshness", "p95_latency", "error_rate", "cost_per_impression",
     "displays_per_user", "skips_per_display",
@@ -42,7 +47,7 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     flush_delay_s: Literal[1, 2, 5] | None = None
     batch: Literal[100, 200, 500] | None = None
     retry: Literal["flat", "doubling"] | None = None
-    generation: Any = None  # is always refused: see `check`
+    generation: GenerationPolicy | None = None  # of blocks of time only: see `check`
 
 
 class Arm(Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,7 +77,7 @@ class Definition(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     version: Annotated[int, Meta(ge=1, le=9_999)] = 1
     hypothesis: Text
     owner: Text
-    unit: Literal["user"] = "user"
+    unit: Literal["user", "block"] = "user"
     layer: Name
     slots: SlotRange
     design: Design = "split"
@@ -83,6 +88,7 @@ class Definition(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         "fill_rate", "stockout_rate", "display_freshness", "p95_latency", "error_rate", "cost_per_impression",
     )  # fmt: skip
     stop_on_harm: bool = False  # the watcher stops it when a guardrail or the sample ratio is surely wrong
+    blocks: Blocks | None = None  # of the design switchback
 
     @property
     def salt(self) -> str:
@@ -103,9 +109,13 @@ CHANCE = frozenset({"temperature", "epsilon"})
 SERVED = frozenset({"model", "variety", "exploration"}) | CHANCE  # knobs that change which artworks a list holds
 
 
+CLIENT = frozenset({"flush_delay_s", "batch", "retry"})  # knobs that a client acts on, and reports
+
+
 def set_knobs(policy: Policy) -> dict[str, Any]:
     """What a policy sets."""
-    return {name: value for name in policy.__struct_fields__ if (value := getattr(policy, name)) is not None}
+    given = {name: getattr(policy, name) for name in policy.__struct_fields__}
+    return {name: value for name, value in given.items() if value is not None and value != GenerationPolicy()}
 
 
 def read_definition(text: str | bytes) -> Definition:
@@ -138,9 +148,10 @@ def check(definition: Definition) -> None:
         raise BadExperimentError(field="guardrails", rule="one is named twice")
     if definition.layer == "holdout":
         raise BadExperimentError(field="layer", rule="holdout is the name of the layer that keeps users out of all")
-    if any(arm.policy.generation is not None for arm in definition.arms):
+    if definition.design != "switchback" and any(arm.policy.generation is not None for arm in definition.arms):
         rule = "all users share the pool that it fills, so arms of users tell nothing: use blocks of time (switchback)"
         raise BadExperimentError(field="generation", rule=rule)
+    _check_unit(definition)
     if all(set_knobs(arm.policy) == set_knobs(definition.arms[0].policy) for arm in definition.arms):
         raise BadExperimentError(field="arms", rule="all of them set the same")
     least = min(arm.weight for arm in definition.arms) / sum(arm.weight for arm in definition.arms)
@@ -150,6 +161,38 @@ def check(definition: Definition) -> None:
         )
     if definition.design == "interleaved":
         _check_interleaved(definition)
+    if definition.blocks is not None:
+        _check_switchback(definition, definition.blocks)
+
+
+def _check_unit(definition: Definition) -> None:
+    """Blocks of time go with the design switchback, users with the others; each has metrics of its own."""
+    by_blocks = definition.design == "switchback"
+    if by_blocks != (definition.unit == "block"):
+        raise BadExperimentError(field="unit", rule="block is the unit of the design switchback, user of the others")
+    if by_blocks != (definition.blocks is not None):
+        raise BadExperimentError(field="blocks", rule="the design switchback has them, and no other")
+    if by_blocks != (definition.primary_metric in OF_BLOCKS):
+        rule = f"{', '.join(sorted(OF_BLOCKS))} are of blocks of time, the others of users"
+        raise BadExperimentError(field="primary_metric", rule=rule)
+
+
+def _check_switchback(definition: Definition, blocks: Blocks) -> None:
+    """Two generation policies take turns, each for a whole block and for all users."""
+    if len(definition.arms) != 2:  # noqa: PLR2004 - the blocks of a pair
+        raise BadExperimentError(field="arms", rule="a switchback has two")
+    if definition.knobs != {"generation"}:
+        raise BadExperimentError(field="policy", rule="the arms of a switchback set generation and nothing else")
+    if len({arm.weight for arm in definition.arms}) > 1:
+        raise BadExperimentError(field="weight", rule="each arm of a switchback has one block of each pair")
+    if definition.slots.count != SLOTS:
+        raise BadExperimentError(field="slots", rule=f"blocks of time are for all users: 0 to {SLOTS - 1}")
+    if blocks.washout_minutes * 2 > blocks.minutes:
+        raise BadExperimentError(field="blocks", rule="the washout leaves less than half of a block")
+    if definition.stop_on_harm:
+        raise BadExperimentError(field="stop_on_harm", rule="blocks of time are judged when all are over")
+    if {"displays_per_user", "skips_per_display"} & set(definition.guardrails):
+        raise BadExperimentError(field="guardrails", rule="those of users cannot guard blocks of time")
 
 
 def _check_interleaved(definition: Definition) -> None:

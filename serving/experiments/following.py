@@ -15,11 +15,12 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from features.database import query, transaction
-from features.errors import BadBundleError
+from features.errors import BadBundleError, BadFlagError
 from features.settings import Settings
 from serving import telemetry
 from serving.experiments.assignment import Plan, Running
 from serving.experiments.definitions import Definition
+from serving.experiments.flags import CANARY, Flag, flag_of
 from serving.experiments.registry import NO_MODEL, model_alias
 from serving.model import Model, load_model
 
@@ -30,7 +31,7 @@ class Follower:
     def __init__(self, pool: AsyncConnectionPool, settings: Settings) -> None:
         self._pool = pool
         self._holdout = settings.experiment_holdout
-        self._rows: list[dict[str, Any]] | None = None
+        self._rows: tuple[list[dict[str, Any]], list[dict[str, Any]]] | None = None  # experiments and flags
         self._refused: dict[str, str] = {}  # digest by version
         self.plan = Plan(holdout=self._holdout)
         self.models: Mapping[str, Model] = {}
@@ -40,15 +41,21 @@ class Follower:
         async with transaction(self._pool) as connection, connection.cursor(row_factory=dict_row) as cursor:
             await cursor.execute(query("running_experiments"))
             rows = await cursor.fetchall()
-        if rows != self._rows:
-            self.plan = Plan(tuple(_running(row) for row in rows), self._holdout)
-            self._rows = rows
-            telemetry.EXPERIMENTS_RUNNING.set(len(rows))
+            await cursor.execute(query("flags"))
+            flags = await cursor.fetchall()
+        if (rows, flags) != self._rows:
+            running = tuple(each for row in rows if (each := _running(row)) is not None)
+            known = tuple(flag for row in flags if (flag := _flag(row)) is not None)
+            self.plan = Plan(running, self._holdout, known)
+            self._rows = rows, flags
+            telemetry.EXPERIMENTS_RUNNING.set(len(running))
+            telemetry.EXPERIMENTS_UNREADABLE.set(len(rows) - len(running))
         return await self._follow_models()
 
     async def _follow_models(self) -> bool:
         """Load what arms name, let go what they name no more."""
         wanted = {version for each in self.plan.running for version in models_of(each.definition)}
+        wanted |= {str(flag.on) for flag in self.plan.flags if flag.name == CANARY and flag.share > 0}
         if wanted == set(self.models):
             return False
         found = {version: self.models.get(version) or await self._load(version) for version in wanted}
@@ -82,6 +89,22 @@ def models_of(definition: Definition) -> set[str]:
     return {arm.policy.model for arm in definition.arms if arm.policy.model is not None} - {NO_MODEL}
 
 
-def _running(row: dict[str, Any]) -> Running:
-    """A row as what runs."""
-    return Running(msgspec.convert(row["definition"], Definition), row["slots"], row["overrides"] or {})
+def _running(row: dict[str, Any]) -> Running | None:
+    """A row as what runs; None, and logged, where this version of the code cannot read it: the others go on."""
+    try:
+        definition = msgspec.convert(row["definition"], Definition)
+    except msgspec.ValidationError as error:
+        telemetry.get_logger().error(
+            "experiment is unreadable here, left out", experiment=row["name"], reason=str(error)
+        )
+        return None
+    return Running(definition, row["slots"], row["overrides"] or {})
+
+
+def _flag(row: dict[str, Any]) -> Flag | None:
+    """A row as a flag; None, and logged, where this version of the code cannot read it."""
+    try:
+        return flag_of(row)
+    except BadFlagError as error:
+        telemetry.get_logger().error("flag is unreadable here, left out", flag=row["name"], reason=str(error))
+        return None

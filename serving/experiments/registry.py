@@ -22,6 +22,7 @@ from features.errors import BadExperimentError, ExperimentConflictError, Unknown
 from features.settings import Settings
 from serving.experiments.definitions import CHANCE, SERVED, Definition
 from serving.experiments.metrics import METRICS
+from serving.experiments.overrides import check_override, check_user_id
 from serving.experiments.power import LEAST, WANTED, Horizon, Traffic, horizon, traffic_of
 
 State = Literal["draft", "running", "stopped", "archived"]
@@ -51,9 +52,10 @@ class Registry:
         self._settings = settings
 
     async def entries(self) -> list[Entry]:
-        """Every version of every experiment, by name, the newest version first."""
+        """Every version of every experiment that this code can read, by name, the newest version first."""
         async with transaction(self._pool) as connection:
-            return await _entries(connection)
+            rows = await _rows(connection)
+        return [entry_of(row) for row in rows if _is_readable(row)]
 
     async def versions(self, name: str) -> list[Entry]:
         """Every version of one experiment, the newest first. Raises UnknownExperimentError."""
@@ -90,12 +92,12 @@ class Registry:
                 raise ExperimentConflictError(name=name, rule=rule)
             if any(entry.state == "running" for entry in older):
                 raise ExperimentConflictError(name=name, rule="an earlier version runs: stop it first")
-            running = [entry for entry in await _entries(connection) if entry.state == "running"]
+            running = [entry_of(row) for row in await _rows(connection) if row["state"] == "running"]
             _check_beside(definition, running)
             await _check_models(connection, definition)
             using = _slots(definition, definition.slots.count if slots is None else slots)
-            found = _seen_by_then(definition, await self._traffic(connection, definition), self._settings)
-            begun = replace(newest, slots=using, horizon_days=found.days, power=found.power)
+            days, power = await self._horizon(connection, definition)
+            begun = replace(newest, slots=using, horizon_days=days, power=power)
             return await _note(connection, begun, "running", "start", actor)
 
     async def ramp(self, name: str, actor: str, slots: int) -> Entry:
@@ -126,12 +128,17 @@ class Registry:
             return await _note(connection, newest, "archived", "archive", actor)
 
     async def override(self, name: str, actor: str, user_id: str, arm: str | None) -> None:
-        """Choose a user's arm, or with None leave it to the hash again. Raises ExperimentConflictError."""
+        """Choose a user's arm, or with None leave it to the hash again.
+
+        While it holds, the user is in no other experiment of the layer. Raises BadExperimentError and
+        ExperimentConflictError.
+        """
+        check_user_id(user_id)
         async with self._changing() as connection:
             newest = (await _versions(connection, name))[0]
-            if arm is not None and newest.definition.arm(arm) is None:
-                raise ExperimentConflictError(name=name, rule=f"it has no arm {arm!r}")
             row = {"name": name, "user_id": user_id, "arm": arm}
+            if arm is not None:
+                await check_override(connection, newest.definition, row)
             await connection.execute(query("unset_override" if arm is None else "set_override"), row)
             await _audit(
                 connection, actor, "override", name, {"arm": arm}
@@ -143,6 +150,13 @@ class Registry:
         async with transaction(self._pool) as connection:
             await connection.execute(query("lock_experiments"))
             yield connection
+
+    async def _horizon(self, connection: psycopg.AsyncConnection, definition: Definition) -> tuple[int, float | None]:
+        """After how many days it is judged, and with which power; of blocks of time nothing foretells the power."""
+        if definition.blocks is not None:
+            return definition.blocks.days, None
+        found = _seen_by_then(definition, await self._traffic(connection, definition), self._settings)
+        return found.days, found.power
 
     async def _traffic(self, connection: psycopg.AsyncConnection, definition: Definition) -> Traffic:
         """The users of the last days."""
@@ -192,6 +206,8 @@ def _slots(definition: Definition, slots: int) -> int:
     """As many slots as asked for, when it owns them."""
     if not 1 <= slots <= definition.slots.count:
         raise BadExperimentError(field="slots", rule=f"it owns {definition.slots.count}, not {slots}")
+    if definition.blocks is not None and slots != definition.slots.count:
+        raise BadExperimentError(field="slots", rule="blocks of time are for all users: it has no ramp")
     return slots
 
 
@@ -252,14 +268,33 @@ async def _versions(connection: psycopg.AsyncConnection, name: str) -> list[Entr
     return found
 
 
-async def _entries(connection: psycopg.AsyncConnection, name: str | None = None) -> list[Entry]:
-    """Every version of one experiment, or of all."""
+async def _entries(connection: psycopg.AsyncConnection, name: str) -> list[Entry]:
+    """Every version of one experiment, the newest first."""
+    return [entry_of(row) for row in await _rows(connection, name)]
+
+
+async def _rows(connection: psycopg.AsyncConnection, name: str | None = None) -> list[dict[str, Any]]:
+    """The rows of one experiment's versions, or of all."""
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(query("experiments" if name is None else "experiment"), {"name": name})
-        return [entry_of(row) for row in await cursor.fetchall()]
+        return await cursor.fetchall()
 
 
 def entry_of(row: dict[str, Any]) -> Entry:
-    """A row of the view experiments_now as an entry."""
+    """A row of the view experiments_now as an entry. Raises ExperimentConflictError where it cannot be read."""
     names = ("state", "slots", "horizon_days", "power", "reason", "at", "started_at", "stopped_at")
-    return Entry(msgspec.convert(row["definition"], Definition), **{name: row[name] for name in names})
+    try:
+        definition = msgspec.convert(row["definition"], Definition)
+    except msgspec.ValidationError as error:
+        rule = f"version {row['version']} was defined by another version of the service: {error}"
+        raise ExperimentConflictError(name=row["name"], rule=rule) from error
+    return Entry(definition, **{name: row[name] for name in names})
+
+
+def _is_readable(row: dict[str, Any]) -> bool:
+    """Whether this code knows such definitions; workers count those that run and that they cannot read."""
+    try:
+        entry_of(row)
+    except ExperimentConflictError:
+        return False
+    return True

@@ -112,13 +112,15 @@ async def make_plan(worker: Worker) -> GenerationPlan:
     left = await worker.budget.look(worker.pool)
     most = min(worker.settings.orders_per_plan, int(left.hour_images))
     parts = worker.parts
-    return await parts.planning.plan(parts.live.view, dollars=left.dollars, most=max(most, 1))
+    return await parts.planning.plan(parts.live.view, parts.live.experiments, dollars=left.dollars, most=max(most, 1))
 
 
 async def place_plan(worker: Worker, plan: GenerationPlan, *, lead: Lead | None = None) -> Placed:
     """Order what the plan wishes for, and give back what it reuses; nothing where its epoch was planned before."""
     parts = worker.parts
-    placed = await parts.ledger.place(plan.epoch, plan.wishes, worker.settings.dispatcher, lead=lead)
+    placed = await parts.ledger.place(
+        plan.epoch, plan.wishes, worker.settings.dispatcher, lead=lead, block=plan.block, planned=True
+    )
     if placed.first:
         await parts.planning.give_back(plan)
     return placed

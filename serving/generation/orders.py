@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -19,6 +19,7 @@ from features.arrays import Floats
 from features.database import query, transaction
 from features.identifiers import new_id
 from features.settings import Settings
+from serving.experiments.switchback import Block
 from serving.generation.budget import Budget
 from serving.generation.leadership import Lead, still_leads
 
@@ -77,6 +78,7 @@ class Order:
     state: State
     state_at: datetime
     detail: dict[str, Any]  # what the newest version says: the artwork's id, or the reason of a failure
+    experiment: dict[str, Any] | None = None  # the block and arm that planned it, where a switchback ran
 
     @property
     def artwork_id(self) -> str | None:
@@ -111,22 +113,35 @@ class Ledger:
         self._budget = budget
         self._grace = settings.order_grace_seconds
 
-    async def place(self, epoch: int, wishes: Sequence[Wish], dispatcher: str, *, lead: Lead | None = None) -> Placed:
+    async def place(
+        self,
+        epoch: int,
+        wishes: Sequence[Wish],
+        dispatcher: str,
+        *,
+        lead: Lead | None = None,
+        block: Block | None = None,
+        planned: bool = False,
+    ) -> Placed:
         """Order the wishes, best first, as far as the budget goes: all in one transaction, once for an epoch.
 
         With ``lead`` it is done only while that lease holds. Where nothing could be placed the epoch stays free.
+        ``block``: whose arm planned them. ``planned``: some time ago; users who were erased since are left out.
         """
+        told = {"dispatcher": dispatcher, "experiment": None if block is None else Jsonb(block.log)}
         async with transaction(self._pool) as connection:
             if lead is not None and not await still_leads(connection, lead):
                 return Placed((), first=False)
             asked = {"epoch": epoch, "wished": len(wishes)}
             if (await connection.execute(query("open_epoch"), asked)).rowcount == 0:
                 return Placed((), first=False)
+            if planned:
+                wishes = await _for_known(connection, wishes)
             order_ids = []
             for place, wish in enumerate(wishes):
                 if not await self._budget.spend(connection, wish.cost):
                     break
-                order_ids.append(await _insert(connection, epoch, place, wish, dispatcher))
+                order_ids.append(await _insert(connection, wish, told | {"epoch": epoch, "place": place}))
             ending = query("close_epoch" if order_ids else "free_epoch")
             await connection.execute(ending, {"epoch": epoch, "placed": len(order_ids)})
         return Placed(tuple(order_ids), first=True)
@@ -222,14 +237,19 @@ class Ledger:
             return await cursor.fetchall()
 
 
-async def _insert(connection: psycopg.AsyncConnection, epoch: int, place: int, wish: Wish, dispatcher: str) -> UUID:
-    """The order of one wish, in its first version."""
+async def _for_known(connection: psycopg.AsyncConnection, wishes: Sequence[Wish]) -> list[Wish]:
+    """The wishes for those users who are there still; a wish for nobody is none."""
+    asked = {"user_ids": sorted({user_id for wish in wishes for user_id in wish.user_ids})}
+    known = {row[0] for row in await (await connection.execute(query("users_still_here"), asked)).fetchall()}
+    left = (replace(wish, user_ids=tuple(each for each in wish.user_ids if each in known)) for wish in wishes)
+    return [wish for wish in left if wish.user_ids]
+
+
+async def _insert(connection: psycopg.AsyncConnection, wish: Wish, planned: dict[str, Any]) -> UUID:
+    """The order of one wish, in its first version; ``planned``: epoch, place, dispatcher and experiment."""
     order_id = new_id()
-    row = {
+    row = planned | {
         "order_id": order_id,
-        "epoch": epoch,
-        "place": place,
-        "dispatcher": dispatcher,
         "user_ids": list(wish.user_ids),
         "near": wish.near,
         "dna": wish.dna.tolist(),
@@ -269,6 +289,7 @@ def _order(row: dict[str, Any]) -> Order:
         state=State(row["state"]),
         state_at=row["state_at"],
         detail=row["detail"],
+        experiment=row["experiment"],
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -24,6 +24,8 @@ from features.dna import LENGTH, DnaKind, parse_dna
 from features.host import Host
 from features.settings import Settings
 from serving import telemetry
+from serving.experiments.assignment import Plan as Experiments
+from serving.experiments.switchback import Block, block_at
 from serving.generation.candidates import find_candidates
 from serving.generation.diversity import Diversity, diversity_of
 from serving.generation.needs import Assessed, Needs
@@ -62,6 +64,7 @@ class GenerationPlan:
     shadow_price: float  # net benefit per dollar of the best image that the budget turned away
     before: Diversity  # of the active pool
     after: Diversity  # with the plan's images in it
+    block: Block | None  # whose arm it was planned by, while a switchback runs
 
     @property
     def avoided(self) -> int:
@@ -90,6 +93,8 @@ class Situated:
     tastes: Sequence[Taste]
     archive: Archive
     ordered: Floats  # (m, 50): DNA of the latest orders
+    block: Block | None
+    settings: Settings  # under the block's arm
 
 
 class Planning:
@@ -101,21 +106,23 @@ class Planning:
         self._settings = settings
         self._needs = Needs(pool, host, settings)
         self._rows_of = catalogue_query(host)
-        self._made: dict[tuple[int, float, int], GenerationPlan] = {}
+        self._made: dict[tuple[int, float, int, Block | None], GenerationPlan] = {}
         self._one_at_a_time = asyncio.Lock()
 
-    async def plan(self, view: View, *, dollars: float, most: int) -> GenerationPlan:
+    async def plan(self, view: View, experiments: Experiments, *, dollars: float, most: int) -> GenerationPlan:
         """The plan of this epoch: at most ``most`` images for at most ``dollars``.
 
-        Raises DatabaseUnavailableError.
+        By the arm that has its turn, where a switchback runs. Raises DatabaseUnavailableError.
         """
         async with self._one_at_a_time:
             epoch = int(time.time() // self._settings.planning_seconds)
-            made = self._made.get((epoch, dollars, most))
+            block = block_at(experiments, epoch * self._settings.planning_seconds)
+            asked = (epoch, dollars, most, block)
+            made = self._made.get(asked)
             if made is None:
-                made = await self._make(view, epoch, dollars, most)
+                made = await self._make(await self._read(view, epoch, block), dollars, most)
                 self._made = {key: old for key, old in self._made.items() if key[0] == epoch}
-                self._made[epoch, dollars, most] = made
+                self._made[asked] = made
         return made
 
     async def give_back(self, made: GenerationPlan) -> int:
@@ -126,9 +133,8 @@ class Planning:
         async with transaction(self._pool) as connection:
             return (await connection.execute(query("give_back"), asked)).rowcount
 
-    async def _make(self, view: View, epoch: int, dollars: float, most: int) -> GenerationPlan:
-        """Read, choose, and bring what was chosen into words and numbers."""
-        at = await self._read(view, epoch)
+    async def _make(self, at: Situated, dollars: float, most: int) -> GenerationPlan:
+        """Choose, and bring what was chosen into words and numbers."""
         levels = await asyncio.to_thread(self._levels, at)
         wanted = await asyncio.to_thread(find_candidates, at.catalogue, at.found.people, at.tastes, levels.need[:, 0])
         medoids = await self._medoids(at.catalogue, wanted)
@@ -140,20 +146,23 @@ class Planning:
         telemetry.WISHES.labels("reused").inc(len(made.reused))
         return made
 
-    async def _read(self, view: View, epoch: int) -> Situated:
+    async def _read(self, view: View, epoch: int, block: Block | None) -> Situated:
         """The users who are planned for, and what is there for them."""
         user_ids, _ = await self._needs.situation.active(self._settings.planned_users)
         found = await self._needs.assess(view, user_ids)
+        if block is not None and block.by_floor:
+            found = replace(found, forecast=None)
         tastes = await self._needs.situation.tastes(user_ids)
         archive = await Archive.read(self._pool, self._host, reuse=self._settings.reuse_archived)
         async with transaction(self._pool) as connection:
             rows = await (await connection.execute(query("ordered_looks"), {"orders": RECENT_ORDERS})).fetchall()
         ordered = np.array([dna for (dna,) in rows], dtype=np.float32).reshape(len(rows), LENGTH)
-        return Situated(epoch, datetime.now(UTC), view.catalogue, found, tastes, archive, ordered)
+        settings = self._settings if block is None else block.under(self._settings)
+        return Situated(epoch, datetime.now(UTC), view.catalogue, found, tastes, archive, ordered, block, settings)
 
     def _levels(self, at: Situated) -> Levels:
         """How urgent and how useful further images are to each user, by the forecast or by the floor."""
-        found, settings = at.found, self._settings
+        found, settings = at.found, at.settings
         users, level = found.people.users, found.stock.level
         if found.forecast is None:
             return floor_levels(users, level, found.lead, settings)
@@ -188,7 +197,7 @@ class Planning:
         """The plan; while it would narrow the pool too much it is spread over more medoids, as far as none is lost."""
         before = diversity_of(at.catalogue)
         reusable = reusable_for(at.archive, at.catalogue, wanted, at.found.people)
-        prices = Prices(self._settings.image_cost, stockout_costs(at.found.people.plans, self._settings))
+        prices = Prices(at.settings.image_cost, stockout_costs(at.found.people.plans, at.settings))
         made: GenerationPlan | None = None
         alike, refused = max(most, 1), 0
         while alike:
@@ -228,6 +237,7 @@ class Planning:
             shadow_price=chosen.shadow_price,
             before=diversity[0],
             after=diversity[1],
+            block=at.block,
         )
 
     def _wishes(self, at: Situated, picks: Sequence[Pick], medoids: dict[int, Medoid]) -> list[Wish]:

@@ -18,8 +18,11 @@ from tests.benchmarks.figures import as_data, keep, machine, table
 WIDTH = 140  # of a table that goes into a file
 BENCHMARKS = {
     "next": ("next_list", "lists of 20 at 97.7% seen of 10,000"),
-    "batches": ("batches", "impressions by the 200"),
+    "pools": ("pools", "lists in pools of 1,000 and 100,000, beside 10,000"),
+    "batches": ("batches", "impressions by the 200, and by other sizes"),
     "singles": ("singles", "impressions one by one, durable"),
+    "choices": ("choices", "grouped commits, gzip bodies, a covering index: with and without"),
+    "need": ("demand", "the need of 100,000 users"),
     "ranking": ("ranking", "one list out of 100,000 x 50, without the database"),
     "nearest": ("nearest", "the nearest unseen by content, with an index and without"),
     "startup": ("startup", "ready with 10,000 artworks; swapping models under load"),
@@ -40,11 +43,11 @@ def main() -> None:
         console.width = WIDTH
     on = machine()
     console.print(f"{on['cores']} cores, {on['processor']}, {on['memory_gb']} GB, Python {on['python']}\n")
-    results = {name: _run(name, console) for name in names}
+    results = {name: run_benchmark(name, console) for name in names}
     console.print(f"kept in {keep(results, on)}")
 
 
-def _run(name: str, console: Console) -> dict[str, Any]:
+def run_benchmark(name: str, console: Console) -> dict[str, Any]:
     """One benchmark: run, shown, and returned as data."""
     module, summary = BENCHMARKS[name]
     started = time.monotonic()

@@ -23,9 +23,10 @@ from scipy.sparse import csr_matrix, random_array
 
 from features.database import connect
 from features.settings import Settings
-from serving.generation.demand import DAY, Users, prior_forecast
-from serving.generation.need import LeadTime, Stock, need_of, short
+from serving.generation.demand import DAY, prior_forecast
+from serving.generation.need import LeadTime, need_of, short
 from serving.generation.planner import Prices, Wanted, levels_of, plan
+from tests.benchmarks.demand import people
 from tests.service import Service
 from tests.stage import conclude, stage
 
@@ -73,7 +74,7 @@ def main() -> None:
     }
     times: dict[str, float] = {}
     for size in SIZES:
-        users, stock = _people(size)
+        users, stock = people(size)
         for name, seconds in WINDOWS.items():
             times[f"{name}_{size}"] = _median(lambda: forecast.at_least(users, seconds, stock.level + 1), repeats)  # noqa: B023 - called at once
         times[f"need_{size}"] = _median(lambda: short(forecast, users, stock.level, lead, 60.0), repeats)  # noqa: B023 - called at once
@@ -88,23 +89,6 @@ def main() -> None:
     figures["asked"] += f"; {SIZES[0]:,} users through the service in {MOST_SERVED_SECONDS} s"
     quick = served["served_need_10000_ms"] <= 1_000 * MOST_SERVED_SECONDS
     conclude("need-speed", figures, met=fast and quick and times["levels_and_plan"] <= 1_000 * MOST_PLAN_SECONDS)
-
-
-def _people(count: int, *, at_risk: bool = False) -> tuple[Users, Stock]:
-    """Users of every history, a third of them in session; all of them with next to nothing left where ``at_risk``."""
-    rng = np.random.default_rng(1)
-    repeats, age = rng.poisson(5, count).astype(float), rng.uniform(1, 60, count)
-    here = np.ones(count) if at_risk else (rng.random(count) < 1 / 3).astype(float)
-    users = Users(
-        repeats=repeats,
-        recency=np.where(here, age, age * rng.random(count)) * (repeats > 0),
-        age=age,
-        shown=here * rng.integers(1, 40, count),
-        tabs=here,
-        gap=np.full(count, 60.0),
-    )
-    nothing = np.zeros(count, dtype=np.int64)
-    return users, Stock(rng.integers(0, 2 if at_risk else 30, count), nothing, nothing)
 
 
 def _served_times(users: int) -> dict[str, float]:
@@ -123,7 +107,7 @@ def _served_times(users: int) -> dict[str, float]:
 
 def _plan_times(forecast: Any, lead: LeadTime, settings: Settings) -> dict[str, float]:
     """Milliseconds of the levels of 10,000 users at risk, and of a plan of 200 images for them."""
-    users, stock = _people(SIZES[0], at_risk=True)
+    users, stock = people(SIZES[0], at_risk=True)
     sizes = {"planning_seconds": settings.planning_seconds, "horizon_days": settings.horizon_days}
     started = time.perf_counter()
     levels = levels_of(forecast, users, stock.level, lead, **sizes)

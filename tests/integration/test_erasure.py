@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from features.database import query
 from tests.host import Host
 from tests.integration.conftest import Start
 from tests.service import Service
@@ -14,7 +15,7 @@ from tests.tab import assert_lost, claim_of, items_of, seen_of, send
 
 TABLES = (
     "seen", "seen_bits", "events", "served_lists", "sessions", "absorbed", "hosted_users", "replays",
-    "experiment_overrides",
+    "experiment_overrides", "client_exposures",
 )  # fmt: skip
 POLL_SECONDS = 0.5
 
@@ -44,6 +45,8 @@ def live_a_little(service: Service, host: Host, user: str) -> None:
     service.client.put(f"/v1/users/{user}/favourites/{items[0]['artwork_id']}").raise_for_status()
     override = "INSERT INTO vernissage.experiment_overrides (name, user_id, arm) VALUES ('more-variety', %s, 'varied')"
     host.connection.execute(override, (user,))
+    exposed = {"name": "more-variety", "version": 1, "arm": "varied", "overridden": False, "session_id": "tab"}
+    host.connection.execute(query("note_exposure"), exposed | {"user_id": user})
 
 
 def delete_user(host: Host, user: str) -> None:

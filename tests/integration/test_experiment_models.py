@@ -1,4 +1,4 @@
-"""A version of the registry in an arm: starting brings it to the workers, and what is live stays live."""
+"""A version of the registry in an arm or as the canary: it is brought to the workers, and what is live stays live."""
 
 from __future__ import annotations
 
@@ -31,3 +31,8 @@ def test_starting_brings_the_arms_version_to_the_workers_and_leaves_the_live_one
     assert {(alias, version) for alias, version, _, _ in rows} == {("champion", "1"), ("version-2", "2")}
     ((path, digest),) = [(path, digest) for alias, _, path, digest in rows if alias == "version-2"]
     assert bundles.load(Path(path)).digest == digest
+
+    told = command("flag", "canary", "1", "--share", "0.1").stdout
+    assert told == 'canary: "1" for 10.00% of the users\n'
+    aliases = connection.execute("SELECT alias, version FROM vernissage.live_models").fetchall()
+    assert set(aliases) == {("champion", "1"), ("version-1", "1"), ("version-2", "2")}

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 from typer.testing import CliRunner
 
 from features.database import query
@@ -25,6 +26,7 @@ from tests.experiments import ARMS, definition, give_past
 from tests.host import Host
 from tests.service import Service
 from training.cli import app
+from training.experiments.reading import read_exposed
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +86,21 @@ def await_running(service: Service, count: int) -> None:
     while service.metrics().get("vernissage_experiments_running") != count:
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Until it holds."""
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def choose(service: Service, name: str, user: str, arm: str | None) -> tuple[int, str | None]:
+    """Status and arm, or the code of a refusal, of an override that is set, or with None taken back."""
+    path = f"/v1/experiments/{name}/overrides/{user}"
+    answer = service.client.put(path, json={"arm": arm}) if arm else service.client.delete(path)
+    return answer.status_code, answer.json().get("code", answer.json().get("arm"))
 
 
 def arms_of(service: Service, user: str) -> dict[str, Any]:
@@ -246,6 +263,56 @@ class TestServing:
             assert time.monotonic() < end
         trying.next("ada", limit=2)
         assert logged(host, "ada")[-1:] == [{name: {"version": 1, "arm": "varied", "overridden": True}}]
+
+    def test_an_override_by_route_holds_until_it_is_taken_back(
+        self, trying: Service, host: Host, name: str, users: list[str]
+    ) -> None:
+        """It takes the user out of the layer's other experiments meanwhile, and two at once are refused."""
+        one, two = f"{name}-one", f"{name}-two"
+        halves = [{"first": first, "count": 5_000} for first in (0, 5_000)]
+        for each, slots in zip((one, two), halves, strict=True):
+            run(trying, definition(each, slots=slots, smallest_effect=0.5))
+        user = next(user for user in users if not held_out(user, 0.05) and slot_of("lists", user) < 5_000)
+
+        def arms() -> dict[str, bool]:
+            return {each["experiment"]: each["overridden"] for each in arms_of(trying, user)["assignments"]}
+
+        trying.next(user, limit=1)
+        assert choose(trying, two, user, "varied") == (200, "varied")
+        assert choose(trying, one, user, "varied") == (409, "experiment_conflict")
+        assert choose(trying, two, "a" * 256, "varied") == (400, "bad_user_id")
+        wait_for(lambda: arms() == {two: True})
+        trying.next(user, limit=1)
+        assert [set(entry) for entry in logged(host, user)] == [{one}, {two}]
+        assert read_exposed(host.connection, one).overridden == 1
+        assert choose(trying, two, user, None) == (200, None)
+        wait_for(lambda: arms() == {one: False})
+
+    def test_an_experiment_that_this_version_cannot_read_does_not_hold_up_the_others(
+        self, trying: Service, host: Host, name: str, users: list[str]
+    ) -> None:
+        """As one that was started by a newer worker: it is left out, and counted."""
+        row = {"name": f"{name}-newer", "whole": Jsonb(definition(f"{name}-newer") | {"planet": "Mars"})}
+        state = "INSERT INTO vernissage.experiment_states (name, version, state, slots) VALUES (%(name)s, 1, {}, 9)"
+        run(trying, definition(name))
+        host.connection.execute(
+            "INSERT INTO vernissage.experiments (name, version, definition) VALUES (%(name)s, 1, %(whole)s)", row
+        )
+        host.connection.execute(state.format("'running'"), row)
+        try:
+            wait_for(lambda: trying.metrics()["vernissage_experiments_unreadable"] == 1)
+            assert trying.client.get(f"/v1/experiments/{row['name']}").status_code == 409
+            assert row["name"] not in [entry["definition"]["name"] for entry in listed(trying)]
+            assert send(trying, f"/{name}/ramp", {"slots": 1})[0] == 409
+            assert send(trying, f"/{name}/stop", {"reason": "followed all the same"})[0] == 200
+            wait_for(lambda: not any(arms_of(trying, user)["assignments"] for user in users))
+            other = definition(name, version=2)
+            assert send(trying, "", other)[0] == 200
+            status, answer = send(trying, f"/{name}/start")
+            assert (status, "another version of the service" in answer["detail"]) == (409, True)
+        finally:
+            host.connection.execute(state.format("'archived'"), row)
+        wait_for(lambda: trying.metrics()["vernissage_experiments_unreadable"] == 0)
 
     def test_interleaved_lists_hold_each_artwork_once_and_say_who_picked_it(
         self, trying: Service, host: Host, name: str, users: list[str]

@@ -170,3 +170,29 @@ def test_a_job_that_a_dead_process_left_is_waited_for_and_not_ordered_again(sett
     (order,) = run(settings, script)
     assert order.state == State.DELIVERED
     assert host.count("SELECT count(*) FROM public.art_sessions") == 1
+
+
+def test_what_is_on_its_way_into_a_slow_queue_takes_its_room(settings: Settings, host: Host) -> None:
+    """Two are being written and not to be seen yet: a third would be thrown away."""
+    blocked = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'public.generation_jobs'::regclass"
+
+    async def script(parts: Parts) -> list[int]:
+        await parts.ledger.place(1, [wish(number, user_ids=("bob",)) for number in range(2)], "host-jobs")
+        queue = HostJobsDispatcher(parts.pool, parts.host, parts.ledger, parts.settings)
+        deliveries = Deliveries(parts.ledger, parts.breakers, {queue.name: queue}, parts.settings)
+        rooms = [await queue.room()]
+        with host.connection.transaction():
+            host.connection.execute("LOCK TABLE public.generation_jobs IN EXCLUSIVE MODE")
+            await deliveries.step()
+            async with asyncio.timeout(WAIT_SECONDS):
+                while host.count(blocked) < 2:  # noqa: ASYNC110 - only the database tells
+                    await asyncio.sleep(0.02)
+            rooms.append(await queue.room())
+        async with asyncio.timeout(WAIT_SECONDS):
+            while host.count("SELECT count(*) FROM public.generation_jobs") < 2:  # noqa: ASYNC110 - the same
+                await asyncio.sleep(0.02)
+        rooms.append(await queue.room())
+        await deliveries.stop()
+        return rooms
+
+    assert run(settings, script) == [2, 0, 0]

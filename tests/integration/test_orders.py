@@ -19,6 +19,7 @@ from serving.generation.budget import Budget, switch
 from serving.generation.leadership import Leadership
 from serving.generation.orders import Placed, State
 from tests.generation import Parts, parts_of, wish
+from tests.host import Host
 
 
 def run(settings: Settings, script: Callable[[Parts], Coroutine[Any, Any, Any]], **changed: Any) -> Any:
@@ -239,6 +240,20 @@ class TestStates:
             return sorted(order.wish.user_ids for order in await parts.ledger.orders())
 
         assert run(settings, script) == [(), ("bob",), ("bob",)]
+
+    def test_who_was_erased_since_the_plan_does_not_come_back_by_its_orders(
+        self, settings: Settings, connection: psycopg.Connection
+    ) -> None:
+        """An image that was for nobody else is not ordered."""
+        Host(connection).add_user("ada")
+        wishes = [wish(0, user_ids=("gone",)), wish(1, user_ids=("gone", "ada"))]
+
+        async def script(parts: Parts) -> list[tuple[str, ...]]:
+            await parts.ledger.place(1, wishes, "local", planned=True)
+            assert (await parts.budget.look(parts.pool)).day_spent == pytest.approx(0.02)
+            return [order.wish.user_ids for order in await parts.ledger.orders()]
+
+        assert run(settings, script) == [("ada",)]
 
 
 class TestBudget:

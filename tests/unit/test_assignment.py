@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,23 @@ class TestAssignment:
         chosen = Plan((Running(defined(), 10, {outside: "varied"}),), holdout=1.0).assign(outside)
         assert [(each.arm.name, each.overridden) for each in chosen] == [("varied", True)]
         assert Plan((Running(defined(), 10, {outside: "gone"}),)).assign(outside) == ()
+
+    def test_an_override_takes_its_user_out_of_the_rest_of_the_layer(self) -> None:
+        """And out of nothing else; everybody else stays where the hash has them."""
+        whole = {"first": 0, "count": 10_000}
+        arms = [{"name": "control"}, {"name": "brave", "policy": {"exploration": 1.0}}]
+        plain = (
+            Running(defined("first"), 5_000),
+            Running(defined("other", layer="elsewhere", slots=whole, arms=arms), 10_000),
+            Running(defined("second", slots={"first": 5_000, "count": 5_000}), 5_000),
+        )
+        unit = next(unit for unit in UNITS if slot_of("lists", unit) < 5_000)
+        chosen = Plan((*plain[:2], replace(plain[2], overrides={unit: "varied"})))
+        assert [each.definition.name for each in Plan(plain).assign(unit)] == ["first", "other"]
+        assert [(each.definition.name, each.overridden) for each in chosen.assign(unit)] == [
+            ("other", False), ("second", True),
+        ]  # fmt: skip
+        assert all(chosen.assign(each) == Plan(plain).assign(each) for each in UNITS[:500] if each != unit)
 
     def test_arms_of_two_layers_add_up(self) -> None:
         """What each sets, in one."""

@@ -17,7 +17,13 @@ from serving.experiments.definitions import make_definition, read_definition
 from serving.experiments.interleaving import interleave, team_draft
 from serving.experiments.power import Traffic, expected_power, horizon, traffic_of
 from serving.ladder import Ranking
-from tests.experiments import ARMS, definition
+from tests.experiments import ARMS, SWITCHBACK, definition
+
+
+def _blocks(**fields: int) -> dict[str, Any]:
+    """A switchback with other blocks."""
+    return SWITCHBACK | {"blocks": SWITCHBACK["blocks"] | fields}
+
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("slots beyond the layer", {"slots": {"first": 9_000, "count": 2_000}}, "slots"),
@@ -30,8 +36,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("variety over 1", {"arms": [ARMS[0], {"name": "b", "policy": {"variety": 2.0}}]}, "arms[1].policy.variety"),
     ("a flush delay that is none", {"arms": [ARMS[0], {"name": "b", "policy": {"flush_delay_s": 3}}]},
      "arms[1].policy.flush_delay_s"),
-    ("a generation policy by users", {"arms": [ARMS[0], {"name": "b", "policy": {"generation": {"floor": 9}}}]},
-     "generation"),
+    ("a generation policy by users", {"arms": SWITCHBACK["arms"]}, "generation"),
     ("the holdout's layer", {"layer": "holdout"}, "layer"),
     ("a guardrail named twice", {"guardrails": ["fill_rate", "fill_rate"]}, "guardrails"),
     ("an unknown metric", {"primary_metric": "smiles"}, "primary_metric"),
@@ -40,6 +45,23 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
      "arms"),
     ("interleaved client values", {"design": "interleaved", "arms": [ARMS[0], {"name": "b", "policy": {"batch": 100}}]},
      "design"),
+    ("blocks of users", {"blocks": {"minutes": 60, "count": 40, "washout_minutes": 10}}, "blocks"),
+    ("users of blocks", {"unit": "block"}, "unit"),
+    ("a metric of blocks by users", {"primary_metric": "waste"}, "primary_metric"),
+    ("a switchback of users", SWITCHBACK | {"unit": "user"}, "unit"),
+    ("a switchback without blocks", SWITCHBACK | {"blocks": None}, "blocks"),
+    ("a switchback judged by likes", SWITCHBACK | {"primary_metric": "likes_per_display"}, "primary_metric"),
+    ("a switchback of lists", SWITCHBACK | {"arms": ARMS}, "policy"),
+    ("a switchback of three", SWITCHBACK | {"arms": [*SWITCHBACK["arms"], {"name": "c"}]}, "arms"),
+    ("a switchback of unequal turns", SWITCHBACK | {"arms": [{"name": "a", "weight": 2}, SWITCHBACK["arms"][1]]},
+     "weight"),
+    ("a switchback of some users", SWITCHBACK | {"slots": {"first": 0, "count": 500}}, "slots"),
+    ("a switchback without time between", _blocks(washout_minutes=31), "blocks"),
+    ("a switchback of few blocks", _blocks(count=10), "blocks.count"),
+    ("a switchback of a block too many", _blocks(count=41), "blocks.count"),
+    ("a switchback that guards skips", SWITCHBACK | {"guardrails": ["skips_per_display"]}, "guardrails"),
+    ("a switchback of nothing", SWITCHBACK | {"arms": [{"name": "a"}, {"name": "b", "policy": {"generation": {}}}]},
+     "arms"),
     ("an interleaved list that is drawn", {"design": "interleaved", "arms": [
         ARMS[0], {"name": "b", "policy": {"temperature": 0.5}}]}, "temperature"),
     ("a temperature below 0", {"arms": [ARMS[0], {"name": "b", "policy": {"temperature": -1.0}}]},
@@ -75,9 +97,10 @@ class TestDefinitions:
             with pytest.raises(BadExperimentError, match="file: it is not YAML"):
                 read_definition(broken)
 
-    def test_a_definition_survives_the_database(self) -> None:
+    @pytest.mark.parametrize("fields", [{}, SWITCHBACK], ids=["split", "switchback"])
+    def test_a_definition_survives_the_database(self, fields: dict[str, Any]) -> None:
         """As JSON and back."""
-        made = make_definition(definition())
+        made = make_definition(definition(**fields))
         assert msgspec.json.decode(msgspec.json.encode(made), type=type(made)) == made
 
 

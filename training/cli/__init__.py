@@ -10,12 +10,15 @@ from rich.markup import escape
 
 from features.errors import VernissageError
 from training.cli import (
+    bench,
     chance,
     data,
     database,
     experiments,
+    flags,
     generation,
     judging,
+    load,
     models,
     service,
     simulation,
@@ -36,6 +39,8 @@ app.command()(world.synth)
 app.command()(simulation.simulate)
 app.command()(service.serve)
 app.command()(service.demo)
+app.command()(load.load)
+app.command()(bench.bench)
 app.add_typer(service.keys, name="key")
 app.command()(generation.plan)
 app.add_typer(generation.group, name="generation")
@@ -48,6 +53,7 @@ app.command()(models.rollback)
 app.command("models")(models.models)
 app.command()(models.watch)
 app.add_typer(experiments.group)
+app.add_typer(flags.group)
 app.command()(chance.replay)
 app.command("off-policy")(chance.off_policy)
 

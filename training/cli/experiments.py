@@ -94,18 +94,26 @@ def report(
     """Say what an experiment has shown: sample ratio, primary metric, guardrails, whether it lasts, verdict."""
     with training_packages():
         from training.cli.experiment_tables import report_tables
+        from training.cli.switchback_tables import switchback_table
         from training.experiments.page import write_page
-        from training.experiments.reading import read_exposed
+        from training.experiments.reading import read_entry, read_exposed
         from training.experiments.report import make_report
+        from training.experiments.switchback import read_switched, report_switchback
 
     with database() as (_, connection), status("reading"):
-        made = make_report(read_exposed(connection, name, version))
-    console, tables = Console(), report_tables(made)
+        entry = read_entry(connection, name, version)
+        if entry.definition.unit == "block":
+            switched = report_switchback(read_switched(connection, entry))
+            made, tables, words = None, [switchback_table(switched)], [switched.verdict]
+        else:
+            made = make_report(read_exposed(connection, name, version))
+            tables, words = report_tables(made), [made.verdict, *made.remarks]
+    console = Console()
     for table in tables:
         console.print(table)
-    for said in (made.verdict, *made.remarks):
+    for said in words:
         typer.echo(said)
-    if plots is not None:
+    if plots is not None and made is not None:
         typer.echo(f"written: {write_page(made, tables, plots)[-1]}")
 
 

@@ -131,6 +131,8 @@ def _print(made: GenerationPlan, placed: Placed | None) -> None:
         table.add_row(str(place), escape(users), *figures, escape(", ".join(wish.styles)), escape(wish.near))
     Console().print(table)
     typer.echo(f"{len(made.wishes)} images for ${made.dollars:.2f}, {made.avoided} avoided; ended by {made.stopped}")
+    if made.block is not None:
+        typer.echo(f"by the arm {made.block.arm.name} of {made.block.definition.name}, block {made.block.number}")
     if placed is None:
         typer.echo("nothing was ordered; --order places the plan")
     elif not placed.first:

@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 from features.database import query
 from features.errors import UnknownExperimentError
 from features.host import introspect
+from serving.experiments.definitions import CLIENT
 from serving.experiments.metrics import Ratio
 from serving.experiments.registry import Entry, entry_of
 from serving.experiments.trial import LACKING
@@ -75,12 +76,13 @@ class Exposed:
 
 def read_exposed(connection: psycopg.Connection, name: str, version: int | None = None) -> Exposed:
     """One version's users; the newest that ran, where none is named. Raises UnknownExperimentError."""
-    entry = _entry_of(connection, name, version)
+    entry = read_entry(connection, name, version)
     until = _until(entry)
     marks = {"version": entry.definition.version}
     asked: dict[str, Any] = {"name": name, "until": until, "marked": Jsonb({name: marks})}
     asked["lacking"] = Jsonb({name: marks | {"fallback": LACKING}})
-    rows = _rows(connection, "experiment_units", asked)
+    by_client = entry.definition.knobs <= CLIENT  # nothing that is served differs: the clients say who was exposed
+    rows = _rows(connection, "experiment_client_units" if by_client else "experiment_units", asked)
     places = {arm.name: place for place, arm in enumerate(entry.definition.arms)}
     counted = [row for row in rows if not row["overridden"]]
     arms = np.array([places.get(row["arm"], 0) for row in counted], dtype=np.int64)
@@ -157,8 +159,8 @@ def _stacked(parts: Sequence[Sums]) -> Sums:
     return {name: np.stack([part[name] for part in parts]) for name in parts[0]}
 
 
-def _entry_of(connection: psycopg.Connection, name: str, version: int | None) -> Entry:
-    """How a version stands."""
+def read_entry(connection: psycopg.Connection, name: str, version: int | None = None) -> Entry:
+    """How a version stands; the newest that ran, where none is named. Raises UnknownExperimentError."""
     entries = [entry_of(row) for row in _rows(connection, "experiment", {"name": name})]
     wanted = [entry for entry in entries if version in {None, entry.definition.version}]
     ran = [entry for entry in wanted if entry.started_at is not None]

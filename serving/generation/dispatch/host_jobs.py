@@ -44,17 +44,22 @@ class HostJobsDispatcher:
         self._ledger = ledger
         self._grace = timedelta(seconds=settings.order_grace_seconds)
         self._intake = Intake(pool, host)
+        self._entering = 0  # orders on their way into the queue, which it does not show yet
 
     async def room(self) -> int:
-        """As many as may wait, less those that do."""
+        """As many as may wait, less those that do, or will in a moment."""
         async with transaction(self._pool) as connection:
             row = await (await connection.execute(query("host_jobs_waiting"))).fetchone()
-        return max(MOST_WAITING - (row[0] if row else 0), 0)
+        return max(MOST_WAITING - self._entering - (row[0] if row else 0), 0)
 
     async def deliver(self, order: Order) -> str:
         """Put the job in the queue, unless that was done before, and wait for its artwork."""
         if order.state == State.SENT:
-            await self._enqueue(order)
+            self._entering += 1
+            try:
+                await self._enqueue(order)
+            finally:
+                self._entering -= 1
         gone = 0
         while datetime.now(UTC) < order.wish.deadline + self._grace:
             seen = await self._look(order)
