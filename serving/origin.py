@@ -11,7 +11,6 @@ from typing import Any
 
 from features.arrays import Floats, Keys
 from features.settings import Settings
-from serving.ladder import BY_MODEL, MODEL, Ranking
 from serving.leases import Origin, UserState
 from serving.live import View
 from serving.ranking import Ask
@@ -34,22 +33,15 @@ class Head:
     drawn: int  # how many; spares too
 
 
-def make_origin(
-    ask: Ask, state: UserState, view: View, settings: Settings, *, ranking: Ranking, head: Head | None
-) -> Origin:
+def make_origin(ask: Ask, state: UserState, view: View, settings: Settings, head: Head | None) -> Origin:
     """The log of a list; what is as usual (empty, False, 0) is left out. Without ``head`` it was not drawn."""
     inputs: dict[str, Any] = {name: getattr(ask, name) for name in ASKED}
     inputs |= {name: getattr(state, name).tolist() for name in HELD}
     inputs |= {"chosen_styles": state.styles, "preferred_orientation": state.orientation}
     inputs |= {name: getattr(settings, name) for name in TUNED}
-    inputs |= {"bundle": view.model.bundle.digest if view.model else None, "silent": _silent(ranking, view)}
+    inputs |= {"bundle": view.model.bundle.digest if view.model else None}
     told = {name: value for name, value in inputs.items() if value} | {"pool": view.catalogue.fingerprint}
     if head is None:
         return Origin(told)
     sampler = {name: getattr(head, name) for name in SAMPLED}
     return Origin(told, sampler, head.keys, head.scores)
-
-
-def _silent(ranking: Ranking, view: View) -> bool:
-    """Whether there is a model that said nothing: late, busy, broken, or at a loss with this user."""
-    return view.model is not None and not ((ranking.sources == BY_MODEL).any() or (ranking.rungs == MODEL).any())

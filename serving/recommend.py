@@ -186,7 +186,7 @@ def list_row(
         excluded=candidates.excluded,
         rank_traded=rank_traded(turned),
         propensities=chances[order],
-        origin=make_origin(ask, state, view, settings, ranking=ranking, head=head),
+        origin=make_origin(ask, state, view, settings, head),
         experiments=drawn.trial.log(_picked(drawn, fresh)),
         fallback=ranking.fallback,
     )

@@ -196,7 +196,7 @@ def _make(row: dict[str, Any], then: Then, knobs: dict[str, Any]) -> ListRow:
     """The list, by the code that serves, without a deadline."""
     service = msgspec.structs.replace(PATIENT, **{name: row["inputs"].get(name, 0.0) for name in TUNED})
     told = {name: getattr(service, name) for name in TUNED} | knobs
-    view = View(then.view.catalogue, None) if row["inputs"].get("silent") else then.view
+    view = View(then.view.catalogue, None) if row["fallback"] else then.view
     trial = Trial((Way(view, told["variety"], told["exploration"], _sampler_of(row)),))
     sorter = Sorter(service)
     coming = draw_up(sorter, trial, then.state, then.ask, then.candidates, recommendation_id=row["recommendation_id"])

@@ -79,7 +79,7 @@ class _Given:
         """The state, without a lock."""
         yield None, self._state
 
-    async def write(self, _: None, row: ListRow) -> list[dict[str, Any]]:
+    async def write(self, _: None, row: ListRow, took_ms: float) -> list[dict[str, Any]]:  # noqa: ARG002 - as Leases has it
         """What the statement would return, as far as it is looked at."""
         pairs = zip(row.artwork_keys.tolist(), row.rungs.tolist(), strict=True)
         return [{"artwork_key": key, "rung": rung} for key, rung in list(pairs)[: row.limit]]
@@ -87,7 +87,7 @@ class _Given:
 
 def _live(view: View) -> SimpleNamespace:
     """Stands for what a worker follows: a pool and a model, and no experiment."""
-    return SimpleNamespace(view=view, experiments=SimpleNamespace(assign=lambda _: ()))
+    return SimpleNamespace(view_for=lambda _: view, experiments=SimpleNamespace(assign=lambda _: ()))
 
 
 def _score(view: View, states: dict[str, UserState]) -> None:

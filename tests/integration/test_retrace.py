@@ -165,7 +165,7 @@ async def served_busy(url: str, home: Path, user: str) -> Answer:
     with connect(url, autocommit=True) as connection:
         catalogue, host = take_pool(connection), read_host(connection)
     model = make_model(bundles.load(home / "bundles" / "1-drawn")).aligned(catalogue.ids, catalogue.vectors)
-    live = SimpleNamespace(view=View(catalogue, model), experiments=Plan())
+    live = SimpleNamespace(view_for=lambda _: View(catalogue, model), experiments=Plan())
     async with make_pool(url, settings) as pool:
         recommender = Recommender(Leases(pool, host, settings), live, settings)  # type: ignore[arg-type] # a stand-in
         recommender._sorter._running = settings.rank_threads  # as when every thread is busy

@@ -79,7 +79,7 @@ class OneUser:
         """The state, without a lock."""
         yield None, self.state
 
-    async def write(self, _: None, row: ListRow) -> list[dict[str, int]]:
+    async def write(self, _: None, row: ListRow, took_ms: float) -> list[dict[str, int]]:  # noqa: ARG002 - as Leases has it
         """The list's keys and rungs."""
         pairs = zip(row.artwork_keys.tolist(), row.rungs.tolist(), strict=True)
         return [{"artwork_key": key, "rung": rung} for key, rung in list(pairs)[: row.limit]]
@@ -100,7 +100,7 @@ def kinds_listed(variety: float) -> list[int]:
         last_list=None, signal_keys=seen, signal_weights=np.ones(4, np.float32), orientation=None, styles=[],
     )  # fmt: skip
     settings = Settings(variety=variety, rank_deadline_ms=60_000.0)
-    recommender = Recommender(OneUser(state), SimpleNamespace(view=view, experiments=Plan()), settings)  # type: ignore[arg-type] # stand-ins
+    recommender = Recommender(OneUser(state), SimpleNamespace(view_for=lambda _: view, experiments=Plan()), settings)  # type: ignore[arg-type] # stand-ins
     answer = asyncio.run(recommender.next(Ask("ada", "tab", 6)))
     recommender.close()
     assert {artwork["rung"] for artwork in answer.artworks} == {1}
