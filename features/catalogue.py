@@ -22,11 +22,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 from psycopg.rows import dict_row
-from psycopg_pool import AsyncConnectionPool
 
 from features.arrays import Floats
 from features.content import LENGTH, Space, content_vectors, searchable, space_of, tokens_of
-from features.database import query, transaction
+from features.database import Pool, query, transaction
 from features.dna import read_dna
 from features.host import Host
 from features.packed import unpack_keys
@@ -135,7 +134,7 @@ def empty() -> Catalogue:
     )
 
 
-async def pool_counts(pool: AsyncConnectionPool, host: Host) -> Counts:
+async def pool_counts(pool: Pool, host: Host) -> Counts:
     """All and active artworks in the database and a sum over their ids: when they differ, a snapshot is out of date."""
     async with transaction(pool) as connection:
         cursor = await connection.execute(query("pool_counts", active=host.active("a")))
@@ -143,7 +142,7 @@ async def pool_counts(pool: AsyncConnectionPool, host: Host) -> Counts:
     return (row[0], row[1], row[2]) if row else (0, 0, 0)
 
 
-async def refresh(catalogue: Catalogue, pool: AsyncConnectionPool, host: Host) -> Catalogue:
+async def refresh(catalogue: Catalogue, pool: Pool, host: Host) -> Catalogue:
     """A snapshot brought up to date: new artworks appended, gone ones inactive, returned ones active again."""
     counts = await pool_counts(pool, host)
     async with transaction(pool) as connection:
@@ -208,7 +207,7 @@ def catalogue_query(host: Host) -> str:
     return query("catalogue_rows", columns=host.select("art_sessions", COLUMNS, "a"))
 
 
-async def _read_rows(pool: AsyncConnectionPool, host: Host, keys: NDArray[np.int32]) -> list[dict[str, Any]]:
+async def _read_rows(pool: Pool, host: Host, keys: NDArray[np.int32]) -> list[dict[str, Any]]:
     """The database's rows of ``keys``."""
     text = catalogue_query(host)
     async with transaction(pool) as connection, connection.cursor(row_factory=dict_row, binary=True) as cursor:

@@ -19,7 +19,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from functools import cache
 from importlib import resources
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
@@ -145,7 +145,7 @@ class Pool(AsyncConnectionPool):
         raise AssertionError("unreachable")  # the second trial returns or raises
 
 
-def make_pool(url: str, settings: Settings) -> AsyncConnectionPool:
+def make_pool(url: str, settings: Settings) -> Pool:
     """A pool for one worker, not yet opened; its connections are in UTC and bounded in every time they may take."""
 
     async def configure(connection: psycopg.AsyncConnection) -> None:
@@ -191,9 +191,7 @@ def _limits(settings: Settings) -> dict[str, str]:
 
 
 @contextlib.asynccontextmanager
-async def transaction(
-    pool: AsyncConnectionPool, users: Sequence[str] = ()
-) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+async def transaction(pool: Pool, users: Sequence[str] = ()) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
     """A connection from the pool in a transaction that orders the requests of ``users``; commits, or rolls back.
 
     The locks are taken in a statement of their own, so that the next one's snapshot is taken after the wait, and in
@@ -203,7 +201,7 @@ async def transaction(
     Raises DatabaseUnavailableError when the database is away, be it before or in the middle, or does not answer.
     """
     try:
-        async with cast("Pool", pool).transaction(users) as connection:
+        async with pool.transaction(users) as connection:
             yield connection
     except TimeoutError as error:
         raise DatabaseUnavailableError(reason="it does not answer in time") from error

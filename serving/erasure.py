@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from psycopg_pool import AsyncConnectionPool
-
-from features.database import query, transaction
+from features.database import Pool, query, transaction
 from serving import telemetry
 
 
-async def erase_departed(pool: AsyncConnectionPool) -> None:
+async def erase_departed(pool: Pool) -> None:
     """Erase the users who are gone; one worker at a time, the others pass.
 
     Only users whom the host once held count as gone: a user it never knew is served too, and keeps its marks.

@@ -15,10 +15,9 @@ from typing import Any, Literal
 import msgspec
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
-from psycopg_pool import AsyncConnectionPool
 
 from features.catalogue import read_style_preferences
-from features.database import query, transaction
+from features.database import Pool, query, transaction
 from features.host import USER_COLUMNS, Host
 from features.identifiers import new_id
 from features.settings import Settings
@@ -78,7 +77,7 @@ class Bridge:
 class HostLists:
     """Answers the client's requests for artworks from one worker."""
 
-    def __init__(self, pool: AsyncConnectionPool, host: Host, recommender: Recommender, settings: Settings) -> None:
+    def __init__(self, pool: Pool, host: Host, recommender: Recommender, settings: Settings) -> None:
         self._pool = pool
         self._job_seconds = settings.list_job_seconds
         self._recommender = recommender

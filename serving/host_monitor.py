@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from psycopg.rows import dict_row
-from psycopg_pool import AsyncConnectionPool
 
 from features.catalogue import Catalogue
-from features.database import query, transaction
+from features.database import Pool, query, transaction
 from features.host import Host
 from features.packed import unpack_bits
 
@@ -34,7 +33,7 @@ class PoolState:
 class HostMonitor:
     """Looks at the database from one worker."""
 
-    def __init__(self, pool: AsyncConnectionPool, host: Host) -> None:
+    def __init__(self, pool: Pool, host: Host) -> None:
         self._pool = pool
         self._has_jobs = host.has("generation_jobs")
 

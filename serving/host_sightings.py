@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from psycopg.rows import dict_row
-from psycopg_pool import AsyncConnectionPool
 
-from features.database import query, transaction
+from features.database import Pool, query, transaction
 from features.settings import Settings
 from serving import telemetry
 from serving.impressions import Event, Impressions, displays
@@ -39,7 +38,7 @@ class Shown:
 class HostSightings:
     """Records the client's reports from one worker."""
 
-    def __init__(self, pool: AsyncConnectionPool, impressions: Impressions, settings: Settings) -> None:
+    def __init__(self, pool: Pool, impressions: Impressions, settings: Settings) -> None:
         self._pool = pool
         self._impressions = impressions
         self._settings = settings

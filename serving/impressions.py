@@ -14,9 +14,8 @@ from datetime import datetime
 
 import msgspec
 import numpy as np
-from psycopg_pool import AsyncConnectionPool
 
-from features.database import query, transaction
+from features.database import Pool, query, transaction
 from features.host import Host
 from features.identifiers import named_id
 from features.settings import Settings
@@ -78,7 +77,7 @@ def displays(user_id: str, session_id: str | None, artwork_ids: Sequence[str]) -
 class Impressions:
     """Records events from one worker."""
 
-    def __init__(self, pool: AsyncConnectionPool, host: Host, settings: Settings) -> None:
+    def __init__(self, pool: Pool, host: Host, settings: Settings) -> None:
         self._pool = pool
         self._settings = settings
         self._record = query("record_events", active=host.active("a"))

@@ -11,9 +11,8 @@ from typing import Any
 
 import psycopg
 from psycopg.types.json import Jsonb
-from psycopg_pool import AsyncConnectionPool
 
-from features.database import query, transaction
+from features.database import Pool, query, transaction
 
 ADMIN = "admin"
 SCOPES = ("frontend", "tokens", "planner", "experiments", ADMIN)
@@ -66,7 +65,7 @@ def audit(connection: psycopg.Connection, action: str, subject: str, detail: dic
 class KeyRing:
     """Finds keys in the database and remembers them (and what is no key) for a few seconds."""
 
-    def __init__(self, pool: AsyncConnectionPool, cache_seconds: float) -> None:
+    def __init__(self, pool: Pool, cache_seconds: float) -> None:
         self._pool = pool
         self._cache_seconds = cache_seconds
         self._cache: dict[bytes, tuple[float, Key | None]] = {}

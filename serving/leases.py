@@ -17,11 +17,10 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
-from psycopg_pool import AsyncConnectionPool
 
 from features.arrays import Floats, Keys
 from features.catalogue import read_style_preferences
-from features.database import query, transaction
+from features.database import Pool, query, transaction
 from features.host import ARTWORK_COLUMNS, USER_COLUMNS, Host
 from features.packed import unpack_keys, unpack_seen, unpack_signals
 from features.settings import Settings
@@ -91,7 +90,7 @@ class ListRow:
 class Leases:
     """Reads user states and writes lists for one host."""
 
-    def __init__(self, pool: AsyncConnectionPool, host: Host, settings: Settings) -> None:
+    def __init__(self, pool: Pool, host: Host, settings: Settings) -> None:
         self._pool = pool
         self._settings = settings
         favourites = query("user_favourites") if host.has("art_favorites") else ""

@@ -6,16 +6,15 @@ from datetime import datetime
 from typing import Any
 
 from psycopg.rows import dict_row
-from psycopg_pool import AsyncConnectionPool
 
-from features.database import query, transaction
+from features.database import Pool, query, transaction
 from features.host import Host
 
 
 class Library:
     """Reads what a user was shown and keeps what the user marked."""
 
-    def __init__(self, pool: AsyncConnectionPool, host: Host) -> None:
+    def __init__(self, pool: Pool, host: Host) -> None:
         self._pool = pool
         self._has_favourites = host.has("art_favorites")
         favourite = query("is_favourite") if self._has_favourites else "false"

@@ -14,11 +14,10 @@ from functools import partial
 from pathlib import Path
 
 from psycopg.rows import dict_row
-from psycopg_pool import AsyncConnectionPool
 
 from features import catalogue as pool_snapshot
 from features.catalogue import Catalogue
-from features.database import query, transaction
+from features.database import Pool, query, transaction
 from features.errors import BadBundleError, VernissageError
 from features.host import Host
 from features.settings import Settings
@@ -45,7 +44,7 @@ class View:
 class Live:
     """Holds the current View and the tasks that renew it."""
 
-    def __init__(self, pool: AsyncConnectionPool, host: Host, settings: Settings) -> None:
+    def __init__(self, pool: Pool, host: Host, settings: Settings) -> None:
         self._pool = pool
         self._host = host
         self._settings = settings

@@ -8,9 +8,8 @@ from typing import Any
 
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
-from psycopg_pool import AsyncConnectionPool
 
-from features.database import query, transaction
+from features.database import Pool, query, transaction
 from features.settings import Settings
 from serving import telemetry
 
@@ -27,7 +26,7 @@ class Pulse:
 class Sessions:
     """Keeps sessions alive and ends them."""
 
-    def __init__(self, pool: AsyncConnectionPool, settings: Settings) -> None:
+    def __init__(self, pool: Pool, settings: Settings) -> None:
         self._pool = pool
         self._settings = settings
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import psycopg
-from psycopg_pool import AsyncConnectionPool
 
 from features.coverage import Coverage
-from features.database import make_pool, query, transaction
+from features.database import Pool, make_pool, query, transaction
 from features.errors import DatabaseUnavailableError, SchemaMissingError, VernissageError
 from features.host import Host, introspect
 from features.settings import Settings
@@ -67,7 +66,7 @@ class Worker:
 
     def __init__(self, settings: Settings, database_url: str) -> None:
         self.settings = settings
-        self.pool: AsyncConnectionPool = make_pool(database_url, settings)
+        self.pool: Pool = make_pool(database_url, settings)
         self.keys = KeyRing(self.pool, settings.key_cache_seconds)
         self.resign = load_hook(settings.resign_hook)
         self.budget = Budget(settings)

@@ -14,9 +14,8 @@ from typing import Any
 
 import psycopg
 from psycopg.types.json import Jsonb
-from psycopg_pool import AsyncConnectionPool
 
-from features.database import query
+from features.database import Pool, query
 from features.host import Host, read_host
 from features.settings import Settings
 from features.weights import KINDS
@@ -186,9 +185,9 @@ def _past(host: Host, user: str) -> Iterator[Statement]:
     yield Statement("unset_favourite", query("unset_favourite"), one)
 
 
-def _no_pool() -> AsyncConnectionPool:
+def _no_pool() -> Pool:
     """A pool that is never opened: only texts are wanted."""
-    return AsyncConnectionPool("", open=False)
+    return Pool("", seconds=1.0, open=False)
 
 
 def _plan(connection: psycopg.Connection, statement: Statement) -> list[dict[str, Any]]:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
-from psycopg_pool import AsyncConnectionPool
 
-from features.database import make_pool, query, transaction
+from features.database import Pool, make_pool, query, transaction
 from features.host import Host, introspect
 from features.settings import Settings
 from serving.generation.breakers import Breakers
@@ -23,7 +22,7 @@ from serving.generation.painter import usual_range
 class Parts:
     """What a planning loop holds, but for the plan."""
 
-    pool: AsyncConnectionPool
+    pool: Pool
     host: Host
     settings: Settings
     budget: Budget

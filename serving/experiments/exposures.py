@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from psycopg_pool import AsyncConnectionPool
-
-from features.database import query, transaction
+from features.database import Pool, query, transaction
 from serving.experiments.assignment import Assigned
 
 
-async def note_exposures(pool: AsyncConnectionPool, user_id: str, session_id: str, found: Sequence[Assigned]) -> int:
+async def note_exposures(pool: Pool, user_id: str, session_id: str, found: Sequence[Assigned]) -> int:
     """Keep a user's arms as acted on; how many were not known. Raises DatabaseUnavailableError."""
     rows = [
         {

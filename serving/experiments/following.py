@@ -12,9 +12,8 @@ from typing import Any
 
 import msgspec
 from psycopg.rows import dict_row
-from psycopg_pool import AsyncConnectionPool
 
-from features.database import query, transaction
+from features.database import Pool, query, transaction
 from features.errors import BadBundleError, BadFlagError
 from features.settings import Settings
 from serving import telemetry
@@ -28,7 +27,7 @@ from serving.model import Model, load_model
 class Follower:
     """Holds the current plan and the models of its arms."""
 
-    def __init__(self, pool: AsyncConnectionPool, settings: Settings) -> None:
+    def __init__(self, pool: Pool, settings: Settings) -> None:
         self._pool = pool
         self._holdout = settings.experiment_holdout
         self._rows: tuple[list[dict[str, Any]], list[dict[str, Any]]] | None = None  # experiments and flags

@@ -15,9 +15,8 @@ import msgspec
 import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
-from psycopg_pool import AsyncConnectionPool
 
-from features.database import query, transaction
+from features.database import Pool, query, transaction
 from features.errors import BadExperimentError, ExperimentConflictError, UnknownExperimentError
 from features.settings import Settings
 from serving.experiments.definitions import CHANCE, SERVED, Definition
@@ -47,7 +46,7 @@ class Entry:
 class Registry:
     """Reads and changes experiments; ``actor`` is who the audit log names."""
 
-    def __init__(self, pool: AsyncConnectionPool, settings: Settings) -> None:
+    def __init__(self, pool: Pool, settings: Settings) -> None:
         self._pool = pool
         self._settings = settings
 

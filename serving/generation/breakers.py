@@ -7,9 +7,8 @@ from typing import TypeVar
 
 import msgspec
 from psycopg.types.json import Jsonb
-from psycopg_pool import AsyncConnectionPool
 
-from features.database import query, transaction
+from features.database import Pool, query, transaction
 from features.settings import Settings
 from serving import telemetry
 from serving.generation.breaker import Breaker, rules_of
@@ -22,7 +21,7 @@ DAY = 86_400.0
 class Breakers:
     """Asks and tells the breakers; one provider's calls take turns by its row."""
 
-    def __init__(self, pool: AsyncConnectionPool, settings: Settings) -> None:
+    def __init__(self, pool: Pool, settings: Settings) -> None:
         self._pool = pool
         self._rules = rules_of(settings)
 

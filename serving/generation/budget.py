@@ -15,9 +15,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import psycopg
 from psycopg.rows import dict_row
-from psycopg_pool import AsyncConnectionPool
 
-from features.database import query, transaction
+from features.database import Pool, query, transaction
 from features.errors import BadSettingError, BudgetTooSmallError
 from features.settings import PREFIX, Settings
 from serving import telemetry
@@ -65,7 +64,7 @@ class Budget:
         """Give an order's dollars back, in the caller's transaction, which makes sure that it happens once."""
         await connection.execute(query("refund"), self._limits | {"order_id": order_id})
 
-    async def look(self, pool: AsyncConnectionPool) -> BudgetState:
+    async def look(self, pool: Pool) -> BudgetState:
         """What is left now."""
         async with transaction(pool) as connection, connection.cursor(row_factory=dict_row) as cursor:
             await cursor.execute(query("budget_now"), self._limits)

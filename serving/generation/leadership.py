@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool
 
-from features.database import query, transaction
+from features.database import Pool, query, transaction
 from features.identifiers import new_id
 
 PLANNER = "planner"
@@ -28,7 +27,7 @@ class Lead:
 class Leadership:
     """One candidate for a role."""
 
-    def __init__(self, pool: AsyncConnectionPool, seconds: float, role: str = PLANNER) -> None:
+    def __init__(self, pool: Pool, seconds: float, role: str = PLANNER) -> None:
         self._pool = pool
         self._seconds = seconds
         self._role = role

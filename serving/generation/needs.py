@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from psycopg_pool import AsyncConnectionPool
 
-from features.database import query, transaction
+from features.database import Pool, query, transaction
 from features.host import Host
 from features.settings import Settings
 from serving.generation.breakers import Breakers
@@ -44,7 +43,7 @@ class Assessed:
 class Needs:
     """Assesses users for one host; it takes no lock and writes nothing."""
 
-    def __init__(self, pool: AsyncConnectionPool, host: Host, settings: Settings) -> None:
+    def __init__(self, pool: Pool, host: Host, settings: Settings) -> None:
         self._pool = pool
         self._settings = settings
         self._breakers = Breakers(pool, settings)

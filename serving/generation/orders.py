@@ -13,10 +13,9 @@ import numpy as np
 import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
-from psycopg_pool import AsyncConnectionPool
 
 from features.arrays import Floats
-from features.database import query, transaction
+from features.database import Pool, query, transaction
 from features.identifiers import new_id
 from features.settings import Settings
 from serving.experiments.switchback import Block
@@ -108,7 +107,7 @@ class Placed:
 class Ledger:
     """Places orders and moves them on; every change of state is one guarded insert."""
 
-    def __init__(self, pool: AsyncConnectionPool, budget: Budget, settings: Settings) -> None:
+    def __init__(self, pool: Pool, budget: Budget, settings: Settings) -> None:
         self._pool = pool
         self._budget = budget
         self._grace = settings.order_grace_seconds

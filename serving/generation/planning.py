@@ -14,12 +14,11 @@ from typing import Any, Literal
 
 import numpy as np
 from psycopg.rows import dict_row
-from psycopg_pool import AsyncConnectionPool
 
 from features.arrays import Floats
 from features.catalogue import Catalogue, catalogue_query
 from features.content import content_vectors, tokens_of
-from features.database import query, transaction
+from features.database import Pool, query, transaction
 from features.dna import LENGTH, DnaKind, parse_dna
 from features.host import Host
 from features.settings import Settings
@@ -100,7 +99,7 @@ class Situated:
 class Planning:
     """Makes the plans of one process; the same question within one epoch gets the same plan."""
 
-    def __init__(self, pool: AsyncConnectionPool, host: Host, settings: Settings) -> None:
+    def __init__(self, pool: Pool, host: Host, settings: Settings) -> None:
         self._pool = pool
         self._host = host
         self._settings = settings

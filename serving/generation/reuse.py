@@ -8,13 +8,12 @@ from typing import Self
 
 import numpy as np
 from psycopg.rows import dict_row
-from psycopg_pool import AsyncConnectionPool
 from scipy.sparse import csr_matrix
 
 from features import catalogue as pool_snapshot
 from features.arrays import Keys, Mask
 from features.catalogue import Catalogue
-from features.database import query, transaction
+from features.database import Pool, query, transaction
 from features.host import Host
 from serving.generation.planner import Reusable, Wanted
 from serving.generation.situation import People
@@ -37,7 +36,7 @@ class Archive:
         return self.catalogue.ids
 
     @classmethod
-    async def read(cls, pool: AsyncConnectionPool, host: Host, *, reuse: bool) -> Self:
+    async def read(cls, pool: Pool, host: Host, *, reuse: bool) -> Self:
         """The latest archived artworks; none where the host archives nothing, or nothing is to be reused."""
         if not reuse or "pool_status" not in host.columns["art_sessions"]:
             return cls(pool_snapshot.empty(), np.zeros(0, np.int32))

@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 from psycopg.rows import dict_row
-from psycopg_pool import AsyncConnectionPool
 
 from features.arrays import Floats, Keys
 from features.catalogue import read_style_preferences
-from features.database import query, transaction
+from features.database import Pool, query, transaction
 from features.host import USER_COLUMNS, Host
 from features.packed import unpack_keys, unpack_seen, unpack_signals
 from features.settings import Settings
@@ -66,7 +65,7 @@ class Taste:
 class Situation:
     """Reads people for one host."""
 
-    def __init__(self, pool: AsyncConnectionPool, host: Host, settings: Settings) -> None:
+    def __init__(self, pool: Pool, host: Host, settings: Settings) -> None:
         self._pool = pool
         self._settings = settings
         favourites = query("taste_favourites") if host.has("art_favorites") else ""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from psycopg_pool import AsyncConnectionPool
-
-from features.database import query, transaction
+from features.database import Pool, query, transaction
 from serving import telemetry
 from serving.generation.breaker import Phase
 from serving.generation.breakers import Breakers
@@ -29,7 +27,7 @@ class Standing:
 class GenerationWatch:
     """Looks."""
 
-    def __init__(self, pool: AsyncConnectionPool, budget: Budget, ledger: Ledger, breakers: Breakers) -> None:
+    def __init__(self, pool: Pool, budget: Budget, ledger: Ledger, breakers: Breakers) -> None:
         self._pool = pool
         self._budget = budget
         self._ledger = ledger

@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from psycopg.types.json import Jsonb
-from psycopg_pool import AsyncConnectionPool
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from features.database import make_pool, query, transaction
+from features.database import Pool, make_pool, query, transaction
 from features.host import ARTWORK_COLUMNS, USER_COLUMNS, Host, introspect
 from features.identifiers import new_id
 from features.settings import Settings
@@ -45,7 +44,7 @@ VALUES (%(recommendation_id)s, %(user_id)s, 'tab', 'bare', 20, %(keys)s, %(score
 class State:
     """What the routes share."""
 
-    pool: AsyncConnectionPool
+    pool: Pool
     keys: list[int]
     read: str
     write: str

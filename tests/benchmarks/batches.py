@@ -14,9 +14,8 @@ from collections.abc import Iterator
 from functools import partial
 
 import uvloop
-from psycopg_pool import AsyncConnectionPool
 
-from features.database import connect, make_pool
+from features.database import Pool, connect, make_pool
 from features.settings import Settings
 from tests.benchmarks.crowd import Load, drive, post
 from tests.benchmarks.figures import Figure, compare, in_turns
@@ -118,7 +117,7 @@ async def _insert(url: str, given: Batches) -> float:
     return sum(counts) / SECONDS
 
 
-async def _insert_until(pool: AsyncConnectionPool, given: Batches, end: float) -> int:
+async def _insert_until(pool: Pool, given: Batches, end: float) -> int:
     """One connection's rows; those of a batch that ends too late do not count."""
     async with pool.connection() as connection:
         for written in itertools.count(step=ROWS):

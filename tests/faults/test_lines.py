@@ -10,10 +10,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 import msgspec
 import psycopg
 import pytest
-from psycopg_pool import AsyncConnectionPool
 
 from features.catalogue import pool_counts
-from features.database import SURE_SECONDS, connect, make_pool, query, transaction
+from features.database import SURE_SECONDS, Pool, connect, make_pool, query, transaction
 from features.errors import DatabaseUnavailableError
 from features.host import Host, introspect
 from features.settings import Settings
@@ -40,7 +39,7 @@ def impatient(settings: Settings) -> Settings:
 
 
 @contextlib.asynccontextmanager
-async def opened(proxy: Proxy, settings: Settings) -> AsyncIterator[AsyncConnectionPool]:
+async def opened(proxy: Proxy, settings: Settings) -> AsyncIterator[Pool]:
     """A pool over the line, with a connection in it that works."""
     pool = make_pool(proxy.url, settings)
     await pool.open(wait=True)
@@ -52,13 +51,13 @@ async def opened(proxy: Proxy, settings: Settings) -> AsyncIterator[AsyncConnect
         await pool.close()
 
 
-async def read_columns(pool: AsyncConnectionPool) -> Host:
+async def read_columns(pool: Pool) -> Host:
     """The host's tables, as a worker looks at them."""
     async with transaction(pool) as connection:
         return introspect(await (await connection.execute(query("host_columns"))).fetchall())
 
 
-async def ask(pool: AsyncConnectionPool) -> None:
+async def ask(pool: Pool) -> None:
     """One short transaction."""
     async with transaction(pool) as connection:
         await connection.execute("SELECT 1")
@@ -77,7 +76,7 @@ async def seconds_until_down(work: Awaitable[None]) -> float:
     return time.monotonic() - started
 
 
-async def seconds_until_up(pool: AsyncConnectionPool) -> float:
+async def seconds_until_up(pool: Pool) -> float:
     """How long it takes until the database answers again."""
     started = time.monotonic()
     while True:
@@ -125,7 +124,7 @@ def test_a_transaction_over_a_black_hole_ends_with_its_limit(
 ) -> None:
     """Wherever it is when the line begins to swallow everything."""
 
-    async def stalled(pool: AsyncConnectionPool) -> None:
+    async def stalled(pool: Pool) -> None:
         async with transaction(pool) as connection:
             await connection.execute("SELECT 1")
             await what(connection, proxy.stall)
@@ -191,7 +190,7 @@ def test_idle_connections_that_a_firewall_forgot_cost_nobody_a_failure(proxy: Pr
 def test_a_reset_in_the_middle_is_one_failure_and_the_next_transaction_works(proxy: Proxy, impatient: Settings) -> None:
     """The broken connection does not come back as a good one."""
 
-    async def reset(pool: AsyncConnectionPool) -> None:
+    async def reset(pool: Pool) -> None:
         async with transaction(pool) as connection:
             await connection.execute("SELECT 1")
             proxy.cut()
@@ -219,14 +218,14 @@ def test_connections_that_end_just_after_use_cost_nobody_a_failure(proxy: Proxy,
     run(scene())
 
 
-async def hold_as_a_list_does(pool: AsyncConnectionPool, settings: Settings, stall: Callable[[], None]) -> None:
+async def hold_as_a_list_does(pool: Pool, settings: Settings, stall: Callable[[], None]) -> None:
     """The user's lock and state, and then the ranking takes its time."""
     async with Leases(pool, await read_columns(pool), settings).locked("ada", "s"):
         stall()
         await asyncio.sleep(60)
 
 
-async def hold_as_impressions_do(pool: AsyncConnectionPool, settings: Settings, stall: Callable[[], None]) -> None:
+async def hold_as_impressions_do(pool: Pool, settings: Settings, stall: Callable[[], None]) -> None:
     """The user's lock and the rows, and then the commit."""
     writer = Impressions(pool, await read_columns(pool), settings)
     async with transaction(pool) as connection:
@@ -239,7 +238,7 @@ def test_the_server_frees_the_lock_of_a_client_that_was_lost_in_a_stall(
     proxy: Proxy,
     impatient: Settings,
     database_url: str,
-    hold: Callable[[AsyncConnectionPool, Settings, Callable[[], None]], Awaitable[None]],
+    hold: Callable[[Pool, Settings, Callable[[], None]], Awaitable[None]],
 ) -> None:
     """It never learns that the client hung up; without its own limit the user would be locked out for hours."""
 
@@ -258,7 +257,7 @@ def test_a_transaction_that_the_server_ended_while_idle_says_that_the_database_i
 ) -> None:
     """As after a pause of the whole process: not an error of ours, and worth trying again."""
 
-    async def doze(pool: AsyncConnectionPool) -> None:
+    async def doze(pool: Pool) -> None:
         async with transaction(pool) as connection:
             await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 100")
             time.sleep(0.4)  # noqa: ASYNC251 - the process is meant to stand still

@@ -13,9 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from psycopg.rows import dict_row
-from psycopg_pool import AsyncConnectionPool
 
-from features.database import query, transaction
+from features.database import Pool, query, transaction
 from features.errors import GenerationFailedError
 from features.host import Host
 from features.settings import Settings
@@ -39,7 +38,7 @@ class HostJobsDispatcher:
 
     name = "host-jobs"
 
-    def __init__(self, pool: AsyncConnectionPool, host: Host, ledger: Ledger, settings: Settings) -> None:
+    def __init__(self, pool: Pool, host: Host, ledger: Ledger, settings: Settings) -> None:
         self._pool = pool
         self._ledger = ledger
         self._grace = timedelta(seconds=settings.order_grace_seconds)

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import psycopg
 from psycopg.rows import dict_row
-from psycopg_pool import AsyncConnectionPool
 
 from features.arrays import Floats
-from features.database import query, transaction
+from features.database import Pool, query, transaction
 from features.host import Host
 from serving.generation.orders import Order
 
@@ -44,7 +43,7 @@ class Made:
 class Intake:
     """Reads and writes artworks of one host."""
 
-    def __init__(self, pool: AsyncConnectionPool, host: Host) -> None:
+    def __init__(self, pool: Pool, host: Host) -> None:
         self._pool = pool
         self._columns = host.columns["art_sessions"]
         self._near = query("artwork_near", columns=host.select("art_sessions", NEAR_COLUMNS, "a"))

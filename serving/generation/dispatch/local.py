@@ -16,10 +16,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from psycopg_pool import AsyncConnectionPool
 
 from features.arrays import Floats
-from features.database import query, transaction
+from features.database import Pool, query, transaction
 from features.errors import GenerationFailedError
 from features.host import Host
 from features.settings import Settings
@@ -51,7 +50,7 @@ class LocalDispatcher:
 
     name = "local"
 
-    def __init__(self, pool: AsyncConnectionPool, host: Host, ledger: Ledger, settings: Settings) -> None:
+    def __init__(self, pool: Pool, host: Host, ledger: Ledger, settings: Settings) -> None:
         self._pool = pool
         self._ledger = ledger
         self._folder = settings.artworks_path

@@ -13,9 +13,8 @@ from typing import Annotated, Any
 
 import httpx
 import msgspec
-from psycopg_pool import AsyncConnectionPool
 
-from features.database import query, transaction
+from features.database import Pool, query, transaction
 from features.errors import GenerationFailedError
 from features.host import Host
 from features.settings import Settings
@@ -45,7 +44,7 @@ class WebhookDispatcher:
 
     name = "webhook"
 
-    def __init__(self, pool: AsyncConnectionPool, host: Host, ledger: Ledger, settings: Settings) -> None:
+    def __init__(self, pool: Pool, host: Host, ledger: Ledger, settings: Settings) -> None:
         self._pool = pool
         self._ledger = ledger
         self._intake = Intake(pool, host)
