@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -104,7 +105,15 @@ class Impressions:
     async def _write(self, events: list[Event]) -> Sequence[int]:
         """Log, marks and leases in one statement; the fate of each event once it has been committed."""
         users = list(_users(events))
-        columns = {
+        async with transaction(self._pool, users) as connection:
+            row = await (await connection.execute(self._record, self._columns(events, users), binary=True)).fetchone()
+        telemetry.GROUPS.observe(len(events))
+        assert row is not None  # noqa: S101 - an aggregate is one row
+        return bytes(row[0])
+
+    def _columns(self, events: Sequence[Event], users: list[str]) -> dict[str, Any]:
+        """What the statement takes: a list per field."""
+        return {
             "event_keys": [event.key for event in events],
             "user_ids": [event.user_id for event in events],
             "artwork_ids": [event.artwork_id for event in events],
@@ -119,11 +128,6 @@ class Impressions:
             "stretch_seconds": self._settings.lease_stretch * self._settings.seconds_per_artwork,
             "grace_seconds": self._settings.lease_grace_seconds,
         }
-        async with transaction(self._pool, users) as connection:
-            row = await (await connection.execute(self._record, columns, binary=True)).fetchone()
-        telemetry.GROUPS.observe(len(events))
-        assert row is not None  # noqa: S101 - an aggregate is one row
-        return bytes(row[0])
 
 
 def _users(events: Sequence[Event]) -> frozenset[str]:

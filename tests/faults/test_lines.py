@@ -227,9 +227,10 @@ async def hold_as_a_list_does(pool: Pool, settings: Settings, stall: Callable[[]
 
 async def hold_as_impressions_do(pool: Pool, settings: Settings, stall: Callable[[], None]) -> None:
     """The user's lock and the rows, and then the commit."""
+    events = displays("ada", "s", ["artwork"])
     writer = Impressions(pool, await read_columns(pool), settings)
-    async with transaction(pool) as connection:
-        await writer._write(connection, displays("ada", "s", ["artwork"]), ["ada"])
+    async with transaction(pool, ["ada"]) as connection:
+        await (await connection.execute(writer._record, writer._columns(events, ["ada"]))).fetchone()
         stall()
 
 
