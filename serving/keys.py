@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import hashlib
 import secrets
@@ -69,6 +70,7 @@ class KeyRing:
         self._pool = pool
         self._cache_seconds = cache_seconds
         self._cache: dict[bytes, tuple[float, Key | None]] = {}
+        self._asking: dict[bytes, asyncio.Task[Key | None]] = {}  # by those who wait together
 
     async def find(self, token: str) -> Key | None:
         """The live key of this token, or None."""
@@ -76,6 +78,14 @@ class KeyRing:
         cached = self._cache.get(key_hash)
         if cached and time.monotonic() - cached[0] < self._cache_seconds:
             return cached[1]
+        asking = self._asking.get(key_hash)
+        if asking is None:
+            asking = self._asking[key_hash] = asyncio.create_task(self._ask(key_hash))
+            asking.add_done_callback(lambda _: self._asking.pop(key_hash))
+        return await asyncio.shield(asking)  # others wait for it too
+
+    async def _ask(self, key_hash: bytes) -> Key | None:
+        """What the database says; remembered."""
         async with transaction(self._pool) as connection:
             cursor = await connection.execute(query("find_key"), {"key_hash": key_hash})
             row = await cursor.fetchone()
