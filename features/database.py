@@ -37,7 +37,12 @@ T = TypeVar("T")
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 SURE_SECONDS = 0.25  # a connection that has answered within so long is not asked again whether it lives
-_LOCKED = SQL("BEGIN; SELECT pg_advisory_xact_lock(hashtextextended(n, 0)) FROM unnest({}::text[]) AS n")
+#: With the locks, how the statements of such a transaction are planned: once, since planning takes longer than they do,
+#: and by index even while a table is so young that reading it whole would be quicker, for the plan stays when it grows.
+_LOCKED = SQL(
+    "BEGIN; SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off;"
+    " SELECT pg_advisory_xact_lock(hashtextextended(n, 0)) FROM unnest({}::text[]) AS n"
+)
 
 UNREACHABLE = (
     psycopg.OperationalError,
