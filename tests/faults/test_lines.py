@@ -205,11 +205,11 @@ def test_a_reset_in_the_middle_is_one_failure_and_the_next_transaction_works(pro
     run(scene())
 
 
-def test_connections_that_end_just_after_use_cost_nobody_a_failure(proxy: Proxy, impatient: Settings) -> None:
+def test_connections_that_end_just_after_use_cost_nobody_a_failure(proxy: Proxy, settings: Settings) -> None:
     """They are not asked first whether they live: what has not begun yet begins on another one."""
 
     async def scene() -> None:
-        async with opened(proxy, impatient) as pool:
+        async with opened(proxy, settings) as pool:
             for _ in range(3):
                 await asyncio.gather(*(ask(pool) for _ in range(4)))
                 proxy.cut()

@@ -480,21 +480,21 @@ def send_anew(service: Service, body: dict[str, Any]) -> int:
 
 
 def test_leases_as_short_as_the_settings_say(start: Any, own_host: Host, user: str) -> None:
-    """With real time and no help: a second until the first sign of life, a second and a bit afterwards."""
+    """With real time and no help: two seconds until the first sign of life, two and a bit afterwards."""
     pool = own_host.add_artworks(4)
     service = start(
         environment={
-            "VERNISSAGE_LEASE_FIRST_SECONDS": "1",
-            "VERNISSAGE_LEASE_GRACE_SECONDS": "1",
-            "VERNISSAGE_SECONDS_PER_ARTWORK": "0.1",
+            "VERNISSAGE_LEASE_FIRST_SECONDS": "2",
+            "VERNISSAGE_LEASE_GRACE_SECONDS": "2",
+            "VERNISSAGE_SECONDS_PER_ARTWORK": "0.2",
         }
     )
     items = items_of(service, user, "one", 4)
     assert len(items) == len(pool)
-    time.sleep(0.6)
+    time.sleep(1.2)
     assert send(service, claim_of(user, "one", items[0])).status_code == 200
-    time.sleep(0.8)
+    time.sleep(1.6)
     assert send(service, claim_of(user, "one", items[1])).status_code == 200, "renewed by the claim before"
-    time.sleep(1.8)
+    time.sleep(3.6)
     assert_lost(send(service, claim_of(user, "one", items[2])))
     assert len(items_of(service, user, "two", 4)) == 2
