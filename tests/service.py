@@ -36,6 +36,7 @@ MARK = "SERVICE_MARK"
 READY_SECONDS = 60.0
 STOP_SECONDS = 15.0
 STARTED = "Completed async startup hook"  # BentoML's line about a worker that listens from now on
+PORT_TAKEN = "Address already in use"
 TAIL = 4_000  # characters of the log that a failure shows
 
 
@@ -80,6 +81,13 @@ class Service:
         """Start it and, with ``wait``, return when it is ready. Raises RuntimeError with the log's tail."""
         self.home.mkdir(parents=True, exist_ok=True)
         self._log_start = len(self.read_log())
+        self._launch()
+        if wait:
+            self.wait_until_ready()
+        return self
+
+    def _launch(self) -> None:
+        """Start the process."""
         options = ["--host", "127.0.0.1", "--port", str(self.port)]
         command = [sys.executable, "-m", "bentoml", "serve", self.application, *options]
         with self.log.open("ab") as log:
@@ -91,9 +99,6 @@ class Service:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        if wait:
-            self.wait_until_ready()
-        return self
 
     def wait_until_ready(self, seconds: float = READY_SECONDS) -> None:
         """Until every worker has started and /readyz says yes.
@@ -102,7 +107,13 @@ class Service:
         """
         end = time.monotonic() + seconds
         while not (self.started_workers() >= self.workers and self.is_ready()):
-            if self.process is None or self.process.poll() is not None:
+            ended = self.process is None or self.process.poll() is not None
+            if (
+                ended and PORT_TAKEN in self.read_log()[self._log_start :]
+            ):  # BentoML draws ports for itself; a rare race
+                self._log_start = len(self.read_log())
+                self._launch()
+            elif ended:
                 raise RuntimeError(f"the service ended by itself:\n{self.read_log()[-TAIL:]}")
             if time.monotonic() > end:
                 self.stop()

@@ -109,8 +109,8 @@ def _processes(settings: Settings, home: Path) -> Iterator[Found]:
 
 def _recovery(found: Report) -> str:
     """How it went on after an outage."""
-    flight, after = found.facts["in_flight"], max(found.facts["recovered_after"], 0.0)
-    return f"{flight} requests in flight; last failure {after:.1f} s after its end"
+    met, after = found.facts["in_outage"], max(found.facts["recovered_after"], 0.0)
+    return f"{met} requests met it; last failure {after:.1f} s after its end"
 
 
 def _figures(found: Report) -> dict[str, Any]:

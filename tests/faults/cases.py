@@ -33,7 +33,7 @@ Manner = Literal["reset", "stalled"]
 FAULTY = "tests.faulty:Vernissage"
 FAULTS = "FAULTS"  # the variable that tells it where to read of its troubles
 
-ARTWORKS = 2_000
+ARTWORKS = 6_000  # more than the quickest audience can draw in a case
 STYLES, RARE = 4, 5
 OUTAGE_SECONDS = 5.0
 BEFORE_SECONDS = 1.0
@@ -420,7 +420,7 @@ def _broken_for_a_while(audience: Audience, database_url: str, broke: float, res
         audience.met,
         audience.people,
         database_url,
-        in_flight=sum(met.began < broke < met.ended for met in audience.met),
+        in_outage=sum(met.began < restored and met.ended > broke for met in audience.met),
         recovered_after=max((met.ended - restored for met in failed), default=0.0),
         codes=sorted({met.code or "none" for met in failed}),
         served_after=sum(met.began > restored and met.status == httpx.codes.OK for met in audience.met),

@@ -20,7 +20,7 @@ from features.database import connect
 from tests.service import Service
 
 LIMIT = 3
-PAUSE_SECONDS = 0.02
+PAUSE_SECONDS = 0.05
 PATIENCE_SECONDS = 30.0
 NO_ANSWER = 0
 

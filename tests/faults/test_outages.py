@@ -97,7 +97,7 @@ def test_a_database_away_for_five_seconds_costs_nobody_anything_acknowledged(
     """Connections cut in the middle, or swallowing everything: 503 with a code, then all is well by itself."""
     found = cases.outage(service, proxy, pool_url, manner, manner)
     assert_nothing_promised_is_broken(found)
-    assert found.facts["in_flight"] > 0
+    assert found.facts["in_outage"] > 0
     assert found.facts["codes"] == [DOWN]
     assert found.facts["recovered_after"] < RECOVERY_SECONDS
     assert found.broken_connections == 0
