@@ -140,7 +140,7 @@ class Pool(AsyncConnectionPool):
             connection = await self.getconn()
             try:
                 await connection.execute(_begin(users, connection), prepare=False)
-            except BaseException as error:
+            except BaseException as error:  # whatever it was, the connection goes back
                 await self.putconn(connection)
                 if trial == "checked" or not isinstance(error, UNREACHABLE):
                     raise
