@@ -130,6 +130,7 @@ class Recommender:
     async def _answer(self, asked: list[Asked]) -> list[Answer]:
         """The lists of different users, in one transaction."""
         asks = [each.ask for each in asked]
+        telemetry.LIST_GROUPS.observe(len(asks))
         async with self._leases.locked(asks) as (connection, states):
             made = await self._make(asks, states)
             enough = [len(each.candidates.rows) >= each.ask.least for each in made]

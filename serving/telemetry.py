@@ -42,6 +42,9 @@ GROUPS = Histogram(
     "Events that were written in one commit.",
     buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500),
 )
+LIST_GROUPS = Histogram(
+    "vernissage_list_group_requests", "Requests for lists that were answered together.", buckets=(1, 2, 4, 8, 16, 32)
+)
 CLAIMS = Counter("vernissage_claims_total", "Claims, by outcome (granted, repeated, lost).", ["outcome"])
 LATE = Counter(
     "vernissage_late_draws_total", "Displays of the host's client whose session did not hold the artwork.", ["why"]

@@ -329,6 +329,44 @@ class TestSessions:
         assert len(pool) == 10
 
 
+class TestTogether:
+    """Lists that are asked for at once are answered in one transaction, and each is its user's own."""
+
+    def test_each_of_many_gets_what_is_unseen_by_that_user(self, service: Service, host: Host, user: str) -> None:
+        """The n-th has seen n of thirty, the first none; some come again with another session that takes over."""
+        pool, count = host.fill(service, 30), 24
+        people = [f"{user}-{number}" for number in range(count)]
+        for number, person in enumerate(people):
+            host.add_user(person)
+            host.see(person, pool[:number])
+
+        def ask(number: int, session: str, **more: Any) -> dict[str, Any]:
+            return service.next(people[number], session, limit=30, **more)
+
+        def grouped() -> float:
+            """Lists that were not alone."""
+            found = service.metrics()
+            return found["vernissage_list_group_requests_sum"] - found["vernissage_list_group_requests_count"]
+
+        with ThreadPoolExecutor(count) as threads:
+            for visit in range(20):
+                answers = list(threads.map(lambda number: ask(number, f"tab-{visit}"), range(count)))  # noqa: B023 - used in its round
+                for number, answer in enumerate(answers):
+                    assert sorted(ids_of(answer)) == sorted(pool[number:])
+                    assert answer["user_id"] == people[number]
+                    assert answer["shortfall"] == number
+                moved = list(
+                    threads.map(lambda n: ask(n, f"tab-{visit}-again", supersedes=f"tab-{visit}"), range(0, count, 3))  # noqa: B023
+                )
+                assert [sorted(ids_of(answer)) for answer in moved] == [sorted(pool[n:]) for n in range(0, count, 3)]
+                for number in range(count):
+                    last = f"tab-{visit}-again" if number % 3 == 0 else f"tab-{visit}"
+                    service.client.delete(f"/v1/sessions/{last}", params={"user_id": people[number]}).raise_for_status()
+                if grouped():
+                    break
+        assert grouped(), "in twenty visits by twenty-four no two were answered together"
+
+
 class TestTruth:
     """The database is the one truth."""
 
