@@ -18,7 +18,7 @@ import numpy as np
 
 from features.arrays import Floats, Mask, Rows
 
-FIRST_LISTS = 16  # that a search looks at; doubled until nothing better is found
+FIRST_LISTS = 64  # that a search looks at; doubled until nothing better is found
 LEARNT_FROM = 50  # artworks per list that the centres are learnt from
 SEED = 0
 
@@ -63,6 +63,10 @@ class ContentIndex:
     def exact(self, query: Floats, rows: Rows, count: int) -> tuple[Rows, Floats]:
         """The best of ``rows``, all of them scored."""
         scores = self._vectors[rows] @ query
+        if count < len(rows):  # what is as good as the last of the best stays in, so that the first of equals wins
+            least = np.partition(scores, len(scores) - count)[len(scores) - count]
+            good = np.flatnonzero(scores >= least)
+            rows, scores = rows[good], scores[good]
         best = np.argsort(-scores, kind="stable")[:count]
         return rows[best], scores[best]
 

@@ -15,6 +15,7 @@ from features.database import connect, query
 from features.settings import Settings
 from serving import bundle as bundles
 from serving.bundle import Manifest
+from tests.benchmarks.filling import careless, filling
 from tests.stage import stage
 from training.synth import make_world
 from training.synth_recipe import Recipe
@@ -34,7 +35,7 @@ INSERT INTO vernissage.seen (user_id, artwork_key, seen_at)
 SELECT n, k.artwork_key, now() - make_interval(mins => 10 + k.place)
 FROM unnest(%(names)s::text[]) AS n, LATERAL (
     SELECT artwork_key, row_number() OVER ()::integer AS place
-    FROM (SELECT artwork_key FROM vernissage.artwork_keys ORDER BY md5(n || artwork_key) LIMIT %(seen)s) AS drawn
+    FROM (SELECT artwork_key FROM vernissage.artwork_keys ORDER BY hashint8extended(artwork_key, hashtext(n)) LIMIT %(seen)s) AS drawn
 ) AS k
 """
 _IMPRESSIONS = """
@@ -141,7 +142,7 @@ def _let_see(connection: psycopg.Connection, names: list[str], seen: int) -> Non
     if not names:
         return
     values = {"names": names, "seen": seen, "signals": SIGNALS}
-    with connection.transaction():
-        connection.execute("SET LOCAL session_replication_role = replica")  # foreign keys hold by construction
+    tables = ("public.user_art_impressions", "vernissage.seen")
+    with careless(connection), filling(connection, *tables):
         for statement in (_SEEN, _IMPRESSIONS, _ABSORBED, _EVENTS):
             connection.execute(statement, values)
