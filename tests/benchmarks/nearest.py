@@ -106,10 +106,10 @@ def _million() -> list[Figure]:
 
 
 def _scan(vectors: Floats, taste: Floats, unseen: Mask) -> Rows:
-    """The best of all by one pass over them, as quick as numpy has it."""
-    scores = vectors @ taste
-    scores[~unseen] = -np.inf
-    return np.argpartition(scores, -LIST)[-LIST:].astype(np.int32)
+    """The best unseen by one pass over all, as quick as numpy has it: no marks of the seen, whose ties cost dearly."""
+    rows = np.flatnonzero(unseen)
+    scores = (vectors @ taste)[rows]
+    return rows[np.argpartition(scores, -LIST)[-LIST:]].astype(np.int32)
 
 
 def _each(search: Callable[[Floats, Mask], object], asked: list[tuple[Floats, Mask]]) -> float:
