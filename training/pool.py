@@ -9,7 +9,7 @@ import numpy as np
 import psycopg
 from psycopg.rows import dict_row
 
-from features.catalogue import LOAD_BATCH, Catalogue, activated, append, catalogue_query, empty
+from features.catalogue import LOAD_BATCH, Catalogue, activated, append, catalogue_query, empty, indexed
 from features.database import query
 from features.host import read_host
 from features.packed import unpack_keys
@@ -28,7 +28,7 @@ def take_pool(connection: psycopg.Connection, newest: int | None = None) -> Cata
         for start in range(0, len(keys), LOAD_BATCH):
             cursor.execute(catalogue_query(host), {"keys": keys[start : start + LOAD_BATCH].tolist()})
             pool = append(pool, cursor.fetchall())
-    return dataclasses.replace(pool, active=activated(pool, keys))
+    return dataclasses.replace(indexed(pool), active=activated(pool, keys))
 
 
 def bare_pool(artwork_ids: Sequence[str]) -> Catalogue:

@@ -18,7 +18,8 @@ from tests.benchmarks.figures import as_data, keep, machine, table
 WIDTH = 140  # of a table that goes into a file
 BENCHMARKS = {
     "next": ("next_list", "lists of 20 at 97.7% seen of 10,000"),
-    "pools": ("pools", "lists in pools of 1,000 and 100,000, beside 10,000"),
+    "pools": ("pools", "lists in pools of 1,000 to 1,000,000, beside 10,000"),
+    "history": ("history", "lists and impressions with 10 million rows of past, beside 1 million"),
     "batches": ("batches", "impressions by the 200, and by other sizes"),
     "singles": ("singles", "impressions one by one, durable"),
     "choices": ("choices", "grouped commits, gzip bodies, a covering index: with and without"),

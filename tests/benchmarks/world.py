@@ -15,6 +15,7 @@ from features.database import connect, query
 from features.settings import Settings
 from serving import bundle as bundles
 from serving.bundle import Manifest
+from tests.benchmarks.filling import careless, filling
 from tests.stage import stage
 from training.synth import make_world
 from training.synth_recipe import Recipe
@@ -25,6 +26,7 @@ SEEN_SHARE = 0.977
 SIGNALS = 200  # of taste, and as many mere displays
 COMPONENTS = 50
 
+_ACTIVE = "UPDATE public.art_sessions SET pool_status = 'active' WHERE pool_status IS DISTINCT FROM 'active'"
 _KEYS = """
 INSERT INTO vernissage.artwork_keys (artwork_id) SELECT id FROM public.art_sessions ON CONFLICT DO NOTHING
 """
@@ -34,7 +36,8 @@ INSERT INTO vernissage.seen (user_id, artwork_key, seen_at)
 SELECT n, k.artwork_key, now() - make_interval(mins => 10 + k.place)
 FROM unnest(%(names)s::text[]) AS n, LATERAL (
     SELECT artwork_key, row_number() OVER ()::integer AS place
-    FROM (SELECT artwork_key FROM vernissage.artwork_keys ORDER BY md5(n || artwork_key) LIMIT %(seen)s) AS drawn
+    FROM (SELECT artwork_key FROM vernissage.artwork_keys
+          ORDER BY hashint8extended(artwork_key, hashtext(n)) LIMIT %(seen)s) AS drawn
 ) AS k
 """
 _IMPRESSIONS = """
@@ -132,7 +135,7 @@ def factor_arrays(artwork_ids: np.ndarray, seed: int) -> dict[str, Any]:
 def _hang(connection: psycopg.Connection, artworks: int) -> None:
     """A pool of artworks as a host has them, all of them active."""
     write_world(connection, make_world(Recipe(seed=1, users=1, artworks=artworks, until=datetime.now(UTC))))
-    connection.execute("UPDATE public.art_sessions SET pool_status = 'active'")
+    connection.execute(_ACTIVE)
     connection.execute(_KEYS)
 
 
@@ -141,7 +144,7 @@ def _let_see(connection: psycopg.Connection, names: list[str], seen: int) -> Non
     if not names:
         return
     values = {"names": names, "seen": seen, "signals": SIGNALS}
-    with connection.transaction():
-        connection.execute("SET LOCAL session_replication_role = replica")  # foreign keys hold by construction
+    tables = ("public.user_art_impressions", "vernissage.seen")
+    with careless(connection), filling(connection, *tables):
         for statement in (_SEEN, _IMPRESSIONS, _ABSORBED, _EVENTS):
             connection.execute(statement, values)

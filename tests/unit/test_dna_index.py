@@ -85,6 +85,28 @@ def test_what_is_added_is_found_and_what_came_later_than_the_mask_is_not(vectors
     assert index.search(new[2], every[:COUNT], 5)[0].max() < COUNT
 
 
+def test_an_index_that_has_outgrown_its_lists_learns_them_anew(vectors: Floats, queries: Floats) -> None:
+    """What came one by one is found as well as what was there at once."""
+    index = ContentIndex(vectors[:SMALL], exact_below=SMALL)
+    lists = index._index.nlist
+    for start in range(SMALL, COUNT, 500):
+        index.add(vectors[start : start + 500])
+    assert len(index) == COUNT
+    assert index._index.nlist >= 2 * lists  # the root of four times as many
+    assert recall(index, queries, np.ones(COUNT, bool), 20) > 0.9
+
+
+def test_of_equals_the_first_is_found(vectors: Floats) -> None:
+    """Also where only the best are put in order."""
+    index = ContentIndex(np.repeat(vectors[:50], 10, axis=0), exact_below=SMALL)
+    rows = np.arange(500, dtype=np.int32)
+    scores = np.repeat(vectors[:50] @ vectors[0], 10)
+    for count in (5, 20, 37, 500):
+        np.testing.assert_array_equal(
+            index.exact(vectors[0], rows, count)[0], np.argsort(-scores, kind="stable")[:count]
+        )
+
+
 def test_a_saved_index_answers_as_it_did(index: ContentIndex, vectors: Floats, queries: Floats, tmp_path: Path) -> None:
     """And is refused beside other vectors."""
     index.save(tmp_path / "content.faiss")
