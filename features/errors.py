@@ -30,8 +30,8 @@ class DatabaseUnavailableError(VernissageError):
     """The database cannot be reached: {reason}. Start it with `vernissage db start` or check DATABASE_URL."""
 
 
-class TooMuchToWriteError(VernissageError):
-    """{waiting} events wait to be written, of at most {most}. Send it again in a moment."""
+class QueueFullError(VernissageError):
+    """{waiting} are waiting already, of at most {most}. Send it again in a moment."""
 
 
 class MigrationChangedError(VernissageError):

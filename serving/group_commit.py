@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from features.errors import DatabaseUnavailableError, TooMuchToWriteError
+from features.errors import DatabaseUnavailableError, QueueFullError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,7 +30,7 @@ class GroupCommit(Generic[Item, Result]):
     """Gathers what callers write, for ``write``, which returns a result for each item in order, once all are durable.
 
     No group holds two callers' items of one owner: what one owner's callers write stays in their order, each seeing
-    what the one before it did. At most ``room`` items wait: then TooMuchToWriteError, before memory grows.
+    what the one before it did. At most ``room`` items wait: then QueueFullError, before memory grows.
     """
 
     def __init__(
@@ -45,9 +45,9 @@ class GroupCommit(Generic[Item, Result]):
         self._writing: set[asyncio.Task[None]] = set()
 
     async def write(self, owners: frozenset[str], items: Sequence[Item]) -> Sequence[Result]:
-        """The results of ``items``, in order, durable. Raises TooMuchToWriteError, and whatever writing them raises."""
+        """The results of ``items``, in order, durable. Raises QueueFullError, and whatever writing them raises."""
         if self._waiting + len(items) > self._room and self._queue:
-            raise TooMuchToWriteError(waiting=self._waiting, most=self._room)
+            raise QueueFullError(waiting=self._waiting, most=self._room)
         waiter: Waiter[Item, Result] = Waiter(owners, items)
         self._queue.append(waiter)
         self._waiting += len(items)

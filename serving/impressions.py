@@ -87,7 +87,7 @@ class Impressions:
         )
 
     async def record(self, events: Sequence[Event]) -> Recorded:
-        """Log the events, mark what was seen and end the leases, in one transaction. Raises TooMuchToWriteError."""
+        """Log the events, mark what was seen and end the leases, in one transaction. Raises QueueFullError."""
         if not events:
             return Recorded([], [], [], [], [])
         fates = await self._together.write(_users(events), events)

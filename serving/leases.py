@@ -1,22 +1,22 @@
-"""A user's state and the lists on lease: the two database trips of a request, inside one short transaction.
+"""Users' states and the lists on lease: the database trips of one or more requests, inside one short transaction.
 
-Trip one takes the user's lock and reads what the user has seen, what other sessions hold and the latest signals.
-Trip two writes the list, which is the lease. Between the two nothing waits for anything but the ranking.
+The first takes the users' locks; the second reads what they have seen, what other sessions hold and the latest signals;
+the third writes the lists, which are the leases. Between the two nothing waits for anything but the ranking.
 """
 
 from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
 from psycopg.rows import dict_row
-from psycopg.types.json import Jsonb
 
 from features.arrays import Floats, Keys
 from features.catalogue import read_style_preferences
@@ -27,6 +27,22 @@ from features.settings import Settings
 from features.weights import KINDS
 from serving.ladder import Fallback, ShortReason
 from serving.model import Tier
+
+
+class Asker(Protocol):
+    """A user's session that asks; it may take over the leases of another one."""
+
+    @property
+    def user_id(self) -> str:
+        """Who asks."""
+
+    @property
+    def session_id(self) -> str:
+        """For which session."""
+
+    @property
+    def supersedes(self) -> str | None:
+        """The session that this one replaces."""
 
 
 @dataclass(frozen=True)
@@ -95,75 +111,67 @@ class Leases:
         self._settings = settings
         favourites = query("user_favourites") if host.has("art_favorites") else ""
         users = host.select("users", USER_COLUMNS, "h")
-        self._state = query("user_state", columns=users, favourites=favourites)
+        self._states = query("user_states", columns=users, favourites=favourites)
         columns = host.select("art_sessions", ARTWORK_COLUMNS, "a")
-        self._lease = query("lease_list", columns=columns, active=host.servable("a"))
+        self._lease = query("lease_lists", columns=columns, active=host.servable("a"))
 
     @contextlib.asynccontextmanager
-    async def locked(
-        self, user_id: str, session_id: str, supersedes: str | None = None
-    ) -> AsyncIterator[tuple[psycopg.AsyncConnection, UserState]]:
-        """The user's lock and state, for one transaction; the leases of a superseded session pass over first."""
-        async with transaction(self._pool, [user_id]) as connection:
-            asked = {
-                "user_id": user_id,
-                "session_id": session_id,
-                "supersedes": supersedes,
-                "signals": self._settings.signals_per_user,
-                "kinds": list(KINDS),
-            }
-            if supersedes is not None:
-                await connection.execute(query("supersede"), asked)
-            row = await self._read(connection, asked)
-            if row["host_ahead"] or (row["host_unchecked"] and not await _is_absorbed(connection, user_id)):
+    async def locked(self, askers: Sequence[Asker]) -> AsyncIterator[tuple[psycopg.AsyncConnection, list[UserState]]]:
+        """Different users' locks and states, in order, for one transaction; superseded leases pass over first."""
+        async with transaction(self._pool, [asker.user_id for asker in askers]) as connection:
+            for asker in askers:
+                if asker.supersedes is not None:
+                    session = {"user_id": asker.user_id, "session_id": asker.session_id}
+                    await connection.execute(query("supersede"), session | {"supersedes": asker.supersedes})
+            rows = await self._read(connection, askers)
+            behind = [
+                asker.user_id
+                for asker, row in zip(askers, rows, strict=True)
+                if row["host_ahead"] or (row["host_unchecked"] and not await _is_absorbed(connection, asker.user_id))
+            ]
+            for user_id in behind:
                 await _absorb(connection, user_id)
-                row = await self._read(connection, asked)
-            yield connection, self._state_of(row)
+            if behind:
+                rows = await self._read(connection, askers)
+            yield connection, [self._state_of(row) for row in rows]
 
-    async def write(self, connection: psycopg.AsyncConnection, row: ListRow, took_ms: float) -> list[dict[str, Any]]:
-        """Write the list, made in so many milliseconds, and return its artworks, as the host has them now, in order."""
+    async def write(
+        self, connection: psycopg.AsyncConnection, rows: Sequence[ListRow], took_ms: Sequence[float]
+    ) -> list[list[dict[str, Any]]]:
+        """Write lists of different users, each made in so many milliseconds.
+
+        Returns the artworks of each, in order, as the host has them now.
+        """
+        if not rows:
+            return []
+        lists = [_list(place, row, took) for place, (row, took) in enumerate(zip(rows, took_ms, strict=True))]
         values = {
-            "recommendation_id": row.recommendation_id,
-            "user_id": row.user_id,
-            "session_id": row.session_id,
-            "limit": row.limit,
-            "repeats": row.repeats,
-            "policy": row.policy,
-            "model_version": row.model_version,
-            "reason": row.reason,
-            "artwork_keys": row.artwork_keys.tolist(),
-            "scores": row.scores.tolist(),
-            "rungs": row.rungs.tolist(),
-            "propensities": row.propensities.tolist(),
-            **_origin(row.origin),
-            "known": row.known,
-            "held": row.held.tolist(),
-            "passes": row.passes.tolist(),
-            "retired": row.retired.tolist(),
-            "candidate_hash": row.candidate_hash,
-            "candidate_size": row.candidate_size,
-            "excluded": Jsonb(row.excluded),
-            "experiments": None if row.experiments is None else Jsonb(row.experiments),
-            "took_ms": took_ms,
-            "fallback": row.fallback,
+            "lists": msgspec.json.encode(lists).decode(),
             "first_seconds": self._settings.lease_first_seconds,
             "stretch_seconds": self._settings.lease_stretch * self._settings.seconds_per_artwork,
             "grace_seconds": self._settings.lease_grace_seconds,
         }
+        found: list[list[dict[str, Any]]] = [[] for _ in rows]
         async with connection.cursor(row_factory=dict_row, binary=True) as cursor:
             await cursor.execute(self._lease, values)
-            artworks = await cursor.fetchall()
-        if len(artworks) < min(row.limit, len(row.artwork_keys)):
-            await connection.execute(query("doubt_absorbed"), {"user_id": row.user_id})
-        return artworks
+            for artwork in await cursor.fetchall():
+                found[artwork["place"]].append(artwork)
+        for row, artworks in zip(rows, found, strict=True):
+            if len(artworks) < min(row.limit, len(row.artwork_keys)):
+                await connection.execute(query("doubt_absorbed"), {"user_id": row.user_id})
+        return found
 
-    async def _read(self, connection: psycopg.AsyncConnection, asked: dict[str, Any]) -> dict[str, Any]:
-        """The state, in one row."""
+    async def _read(self, connection: psycopg.AsyncConnection, askers: Sequence[Asker]) -> list[dict[str, Any]]:
+        """The states, a row each, in order."""
+        asked = {
+            "user_ids": [asker.user_id for asker in askers],
+            "session_ids": [asker.session_id for asker in askers],
+            "signals": self._settings.signals_per_user,
+            "kinds": list(KINDS),
+        }
         async with connection.cursor(row_factory=dict_row, binary=True) as cursor:
-            await cursor.execute(self._state, asked)
-            row = await cursor.fetchone()
-        assert row is not None  # noqa: S101 - the query's FROM is one row
-        return row
+            await cursor.execute(self._states, asked)
+            return await cursor.fetchall()
 
     def _state_of(self, row: dict[str, Any]) -> UserState:
         """The row as arrays."""
@@ -192,13 +200,36 @@ async def _is_absorbed(connection: psycopg.AsyncConnection, user_id: str) -> boo
     return await (await connection.execute(query("check_absorbed"), {"user_id": user_id})).fetchone() is not None
 
 
-def _origin(origin: Origin) -> dict[str, Any]:
-    """The columns of an origin."""
+def _list(place: int, row: ListRow, took_ms: float) -> dict[str, Any]:
+    """A list as the statement takes it."""
     return {
-        "inputs": Jsonb(origin.inputs),
-        "sampler": None if origin.sampler is None else Jsonb(origin.sampler),
-        "head_keys": None if origin.head_keys is None else origin.head_keys.tolist(),
-        "head_scores": None if origin.head_scores is None else origin.head_scores.tolist(),
+        "place": place,
+        "recommendation_id": row.recommendation_id,
+        "user_id": row.user_id,
+        "session_id": row.session_id,
+        "requested": row.limit,
+        "repeats": row.repeats,
+        "policy": row.policy,
+        "model_version": row.model_version,
+        "reason": row.reason,
+        "artwork_keys": row.artwork_keys.tolist(),
+        "scores": row.scores.tolist(),
+        "rungs": row.rungs.tolist(),
+        "propensities": row.propensities.tolist(),
+        "known": row.known,
+        "held": row.held.tolist(),
+        "passes": row.passes.tolist(),
+        "retired": row.retired.tolist(),
+        "candidate_hash": row.candidate_hash,
+        "candidate_size": row.candidate_size,
+        "excluded": row.excluded,
+        "experiments": row.experiments,
+        "inputs": row.origin.inputs,
+        "sampler": row.origin.sampler,
+        "head_keys": None if row.origin.head_keys is None else row.origin.head_keys.tolist(),
+        "head_scores": None if row.origin.head_scores is None else row.origin.head_scores.tolist(),
+        "took_ms": took_ms,
+        "fallback": row.fallback,
     }
 
 

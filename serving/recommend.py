@@ -24,6 +24,7 @@ from serving.experiments.interleaving import Teams, interleave
 from serving.experiments.trial import Trial, make_trial
 from serving.exploration import HEAD as DRAWN_FROM
 from serving.exploration import SEED_BITS, Sampler, draw
+from serving.group_commit import GroupCommit
 from serving.ladder import Ranking, ShortReason
 from serving.leases import Leases, ListRow, UserState
 from serving.live import Live, View
@@ -72,6 +73,25 @@ class Drawn:
         return self.trial.ways[0].view
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A request, and when it came (seconds of `time.perf_counter`)."""
+
+    ask: Ask
+    began: float
+
+
+@dataclass(frozen=True)
+class Made:
+    """A list that is not written yet, and what it was made from."""
+
+    ask: Ask
+    state: UserState
+    candidates: Candidates
+    row: ListRow
+    repeats: uuid.UUID | None
+
+
 class Recommender:
     """Answers requests for artworks from one worker."""
 
@@ -80,21 +100,42 @@ class Recommender:
         self._live = live
         self._settings = settings
         self._sorter = Sorter(settings)
+        self._together: GroupCommit[Asked, Answer] = GroupCommit(
+            self._answer, most=settings.list_group, room=settings.list_room, lanes=settings.list_lanes
+        )
 
     async def next(self, ask: Ask) -> Answer:
-        """Unseen artworks, leased to the session. Raises DatabaseUnavailableError."""
-        began = time.perf_counter()
-        async with self._leases.locked(ask.user_id, ask.session_id, ask.supersedes) as (connection, state):
-            view = self._live.view_for(ask.user_id)
-            trial = make_trial(self._live.experiments.assign(ask.user_id), view, self._settings)
-            candidates = choose_candidates(view.catalogue, state, ask)
-            drawn = await draw_up(self._sorter, trial, state, ask, candidates)
-            row, repeats = list_row(drawn, state, ask, candidates, self._settings)
-            enough = len(candidates.rows) >= ask.least
-            took_ms = 1_000 * (time.perf_counter() - began)
-            artworks = await self._leases.write(connection, row, took_ms) if enough else []
+        """Unseen artworks, leased to the session. Raises DatabaseUnavailableError and QueueFullError."""
+        (answer,) = await self._together.write(frozenset([ask.user_id]), [Asked(ask, time.perf_counter())])
+        return answer
+
+    async def _answer(self, asked: list[Asked]) -> list[Answer]:
+        """The lists of different users, in one transaction."""
+        asks = [each.ask for each in asked]
+        async with self._leases.locked(asks) as (connection, states):
+            made = [await self._make(ask, state) for ask, state in zip(asks, states, strict=True)]
+            enough = [len(each.candidates.rows) >= each.ask.least for each in made]
+            rows = [each.row for each, written in zip(made, enough, strict=True) if written]
+            now = time.perf_counter()
+            took_ms = [1_000 * (now - each.began) for each, written in zip(asked, enough, strict=True) if written]
+            found = iter(await self._leases.write(connection, rows, took_ms))
+        return [self._tell(each, next(found) if written else []) for each, written in zip(made, enough, strict=True)]
+
+    async def _make(self, ask: Ask, state: UserState) -> Made:
+        """A list, from the user's state."""
+        view = self._live.view_for(ask.user_id)
+        trial = make_trial(self._live.experiments.assign(ask.user_id), view, self._settings)
+        candidates = choose_candidates(view.catalogue, state, ask)
+        drawn = await draw_up(self._sorter, trial, state, ask, candidates)
+        row, repeats = list_row(drawn, state, ask, candidates, self._settings)
+        return Made(ask, state, candidates, row, repeats)
+
+    def _tell(self, made: Made, artworks: list[dict[str, Any]]) -> Answer:
+        """The answer, of the artworks that were written."""
+        ask, row = made.ask, made.row
         tiers = dict(zip(row.artwork_keys.tolist(), row.evidence, strict=True))
-        artworks = [artwork | {"evidence": tiers[artwork["artwork_key"]]} for artwork in artworks]
+        for artwork in artworks:
+            artwork["evidence"] = tiers[artwork["artwork_key"]]
         _count(ask, row, artworks)
         return Answer(
             recommendation_id=row.recommendation_id,
@@ -103,11 +144,11 @@ class Recommender:
             policy=row.policy,
             model=row.model_version,
             reason=(row.reason or "degraded") if len(artworks) < ask.limit else None,
-            unseen_total=candidates.unseen_total,
-            repeats=repeats,
+            unseen_total=made.candidates.unseen_total,
+            repeats=made.repeats,
             rank_traded=row.rank_traded,
-            retry_after=_retry_after(row, len(artworks), state, self._settings),
-            candidates=candidates,
+            retry_after=_retry_after(row, len(artworks), made.state, self._settings),
+            candidates=made.candidates,
         )
 
     def close(self) -> None:

@@ -118,10 +118,11 @@ class Worker:
     async def coverage(self, user_id: str) -> Coverage:
         """The user's coverage of what is eligible for the user."""
         parts = self.parts
-        async with parts.leases.locked(user_id, "") as (_, state):
+        ask = Ask(user_id, "", 1)
+        async with parts.leases.locked([ask]) as (_, (state,)):
             pass
         catalogue = parts.live.view.catalogue
-        candidates = choose_candidates(catalogue, state, Ask(user_id, "", 1))
+        candidates = choose_candidates(catalogue, state, ask)
         eligible_seen = candidates.eligible - candidates.unseen_total
         held = int(np.isin(candidates.rows, catalogue.rows(state.held)).sum())  # those that left the pool do not count
         leased = candidates.excluded["leased"] + held

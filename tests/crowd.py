@@ -6,6 +6,7 @@ service sends them; `verdict` reads a plan. Nothing here runs a query of the ser
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -140,20 +141,25 @@ def _lists(host: Host, settings: Settings, user: str) -> Iterator[Statement]:
     """What asking for artworks sends."""
     leases = Leases(_no_pool(), host, settings)
     session = {"user_id": user, "session_id": "tab-49"}
-    yield Statement("user_state", leases._state, session | {"signals": settings.signals_per_user, "kinds": list(KINDS)})
+    asked = {"user_ids": [user, "user-3"], "session_ids": ["tab-49", "tab-7"]}
+    yield Statement("user_states", leases._states, asked | {"signals": settings.signals_per_user, "kinds": list(KINDS)})
     for name in ("check_absorbed", "absorb_keys", "absorb_marks", "note_absorbed"):
         yield Statement(name, query(name), {"user_id": user})
     yield Statement("supersede", query("supersede"), session | {"supersedes": "tab-48"})
     keys = list(range(19_900, 19_925))
     written = {
-        "recommendation_id": uuid.uuid4(), "limit": 20, "repeats": None, "policy": "ladder-1", "model_version": None,
-        "reason": None, "artwork_keys": keys, "scores": [1.0] * len(keys), "rungs": [4] * len(keys), "known": True,
-        "held": keys[:3], "passes": [0] * 3, "retired": keys[-1:], "candidate_hash": 1, "candidate_size": 100,
-        "excluded": Jsonb({"seen": 1}), "experiments": Jsonb({"a": {"version": 1, "arm": "b"}}), "first_seconds": 60.0,
-        "stretch_seconds": 90.0, "grace_seconds": 60.0, "propensities": [1.0] * len(keys), "inputs": Jsonb({}),
+        "requested": 20, "repeats": None, "policy": "ladder-1", "model_version": None, "reason": None,
+        "artwork_keys": keys, "scores": [1.0] * len(keys), "rungs": [4] * len(keys), "known": True, "held": keys[:3],
+        "passes": [0] * 3, "retired": keys[-1:], "candidate_hash": 1, "candidate_size": 100, "excluded": {"seen": 1},
+        "experiments": {"a": {"version": 1, "arm": "b"}}, "propensities": [1.0] * len(keys), "inputs": {},
         "sampler": None, "head_keys": None, "head_scores": None, "took_ms": 5.0, "fallback": None,
     }  # fmt: skip
-    yield Statement("lease_list", leases._lease, session | written)
+    lists = [
+        written | {"place": place, "recommendation_id": str(uuid.uuid4()), "user_id": name, "session_id": "tab-49"}
+        for place, name in enumerate([user, "user-3"])
+    ]
+    times = {"first_seconds": 60.0, "stretch_seconds": 90.0, "grace_seconds": 60.0}
+    yield Statement("lease_lists", leases._lease, times | {"lists": json.dumps(lists)})
 
 
 def _displays(host: Host, settings: Settings, user: str) -> Iterator[Statement]:

@@ -41,35 +41,35 @@ WHERE k.artwork_key = ANY(%(keys)s) ORDER BY k.artwork_key;
 
 -- Everything a request needs to know of its user, in one row; what it has many of is packed (features.packed). What the
 -- host itself recorded lately is looked for each time (host_ahead), all of it at a session's start and every hour.
--- name: user_state
+-- name: user_states
 SELECT
     (SELECT string_agg(int4send(s.block) || bit_send(s.bits), ''::bytea) FROM vernissage.seen_bits AS s
-     WHERE s.user_id = %(user_id)s) AS seen,
+     WHERE s.user_id = q.user_id) AS seen,
     (SELECT string_agg(int4send(s.artwork_key), ''::bytea) FROM vernissage.seen AS s
-     WHERE s.user_id = %(user_id)s AND s.loaded_by = %(session_id)s) AS loaded,
+     WHERE s.user_id = q.user_id AND s.loaded_by = q.session_id) AS loaded,
     EXISTS (
         SELECT FROM (SELECT n.artwork_id FROM public.user_art_impressions AS n
-                     WHERE n.user_id = %(user_id)s
+                     WHERE n.user_id = q.user_id
                        AND n.viewed_at > coalesce(b.host_latest - interval '10 minutes', '-infinity')
                      ORDER BY n.viewed_at DESC LIMIT 200) AS i
         WHERE NOT EXISTS (
             SELECT FROM vernissage.artwork_keys AS k
-            JOIN vernissage.seen AS s ON s.user_id = %(user_id)s AND s.artwork_key = k.artwork_key
+            JOIN vernissage.seen AS s ON s.user_id = q.user_id AND s.artwork_key = k.artwork_key
             WHERE k.artwork_id = i.artwork_id)
     ) AS host_ahead,
     b.checked_at < CASE WHEN o.live THEN statement_timestamp() - interval '1 hour' ELSE 'infinity' END AS host_unchecked,
     o.held, o.passes, o.retired,
     (SELECT string_agg(int4send(key), ''::bytea) FROM vernissage.sessions AS o, unnest(o.held) AS key
-     WHERE o.user_id = %(user_id)s AND o.session_id <> %(session_id)s
+     WHERE o.user_id = q.user_id AND o.session_id <> q.session_id
        AND o.expires_at > statement_timestamp()) AS held_elsewhere,
     (SELECT extract(epoch FROM min(o.expires_at) - statement_timestamp())::float8 FROM vernissage.sessions AS o
-     WHERE o.user_id = %(user_id)s AND o.session_id <> %(session_id)s
+     WHERE o.user_id = q.user_id AND o.session_id <> q.session_id
        AND o.expires_at > statement_timestamp() AND o.held <> '{}') AS next_expiry,
     o.last_list, e.keys, e.kinds, e.values, e.ages,
     u.*
-FROM (SELECT 1) AS one
+FROM unnest(%(user_ids)s::text[], %(session_ids)s::text[]) WITH ORDINALITY AS q (user_id, session_id, place)
 LEFT JOIN LATERAL (
-    SELECT a.host_latest, a.checked_at FROM vernissage.absorbed AS a WHERE a.user_id = %(user_id)s
+    SELECT a.host_latest, a.checked_at FROM vernissage.absorbed AS a WHERE a.user_id = q.user_id LIMIT 1
 ) AS b ON true
 LEFT JOIN LATERAL (
     SELECT r.last_list, r.expires_at > statement_timestamp() AS live,
@@ -78,7 +78,7 @@ LEFT JOIN LATERAL (
            CASE WHEN r.expires_at > statement_timestamp() THEN r.retired ELSE r.retired || ARRAY(
                SELECT h.artwork_key FROM unnest(r.held, r.passes) AS h (artwork_key, passes) WHERE h.passes > 0)
            END AS retired
-    FROM vernissage.sessions AS r WHERE r.user_id = %(user_id)s AND r.session_id = %(session_id)s
+    FROM vernissage.sessions AS r WHERE r.user_id = q.user_id AND r.session_id = q.session_id LIMIT 1
 ) AS o ON true
 LEFT JOIN LATERAL (
     SELECT string_agg(int4send(r.artwork_key), ''::bytea) AS keys,
@@ -87,21 +87,24 @@ LEFT JOIN LATERAL (
            string_agg(float4send((date_part('epoch', now() - r.at) / 86400)::real), ''::bytea) AS ages
     FROM (
         (SELECT t.artwork_key, t.kind, t.value, t.at FROM vernissage.events AS t
-         WHERE t.user_id = %(user_id)s AND t.kind <> 'displayed' ORDER BY t.at DESC LIMIT %(signals)s)
+         WHERE t.user_id = q.user_id AND t.kind <> 'displayed' ORDER BY t.at DESC LIMIT %(signals)s)
         UNION ALL
         (SELECT d.artwork_key, d.kind, d.value, d.at FROM vernissage.events AS d
-         WHERE d.user_id = %(user_id)s AND d.kind = 'displayed' ORDER BY d.at DESC LIMIT %(signals)s)
+         WHERE d.user_id = q.user_id AND d.kind = 'displayed' ORDER BY d.at DESC LIMIT %(signals)s)
         {favourites}
     ) AS r
 ) AS e ON true
-LEFT JOIN LATERAL (SELECT true AS known, {columns} FROM public.users AS h WHERE h.id = %(user_id)s) AS u ON true;
+LEFT JOIN LATERAL (
+    SELECT true AS known, {columns} FROM public.users AS h WHERE h.id = q.user_id LIMIT 1
+) AS u ON true
+ORDER BY q.place;
 
 -- LATERAL with LIMIT keeps the planner from reading all keys for a few favourites; so it does further below.
 -- name: user_favourites
 UNION ALL
 (SELECT k.artwork_key, 'favourite', NULL::real, f.created_at AT TIME ZONE 'UTC'
  FROM (SELECT n.artwork_id, n.created_at FROM public.art_favorites AS n
-       WHERE n.user_id = %(user_id)s ORDER BY n.created_at DESC LIMIT %(signals)s) AS f
+       WHERE n.user_id = q.user_id ORDER BY n.created_at DESC LIMIT %(signals)s) AS f
  CROSS JOIN LATERAL (SELECT n.artwork_key FROM vernissage.artwork_keys AS n
                      WHERE n.artwork_id = f.artwork_id LIMIT 1) AS k);
 
@@ -143,50 +146,59 @@ UPDATE vernissage.absorbed AS b SET checked_at = '-infinity' WHERE b.user_id = %
 
 -- Lists -----------------------------------------------------------------------------------------------------------
 
--- Write one list: only artworks that are active at this moment and that neither we nor the host has marked as seen (but
--- for those that the session itself has loaded), the first `limit` of them in order; the row is the lease, the exposure
--- log and the attribution key. Returns the artworks as the host has them now.
--- name: lease_list
-WITH offered AS (
-    SELECT o.artwork_key, o.score, o.rung, o.propensity, o.position, {columns}
-    FROM unnest(%(artwork_keys)s::integer[], %(scores)s::real[], %(rungs)s::smallint[], %(propensities)s::real[])
-         WITH ORDINALITY AS o (artwork_key, score, rung, propensity, position)
-    JOIN vernissage.artwork_keys AS k ON k.artwork_key = o.artwork_key
-    JOIN public.art_sessions AS a ON a.id = k.artwork_id
-    WHERE {active} AND coalesce(
-        (SELECT v.loaded_by IS NOT NULL AND v.loaded_by = %(session_id)s
-         FROM vernissage.seen AS v WHERE v.user_id = %(user_id)s AND v.artwork_key = k.artwork_key),
-        NOT EXISTS (SELECT FROM public.user_art_impressions AS i
-                    WHERE i.user_id = %(user_id)s AND i.artwork_id = k.artwork_id))
-    ORDER BY o.position
-    LIMIT %(limit)s
+-- Write lists of different users, each a JSON object: of its artworks only those that are active at this moment and that
+-- neither we nor the host has marked as seen (but for those that the session itself has loaded), the first `requested` of
+-- them in order; a row is the lease, the exposure log and the attribution key. Returns the artworks as the host has them
+-- now, with the place of their list.
+-- name: lease_lists
+WITH asked AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%(lists)s::json) AS l (
+        place integer, recommendation_id uuid, user_id text, session_id text, requested integer, repeats uuid,
+        policy text, model_version text, reason text, artwork_keys integer[], scores real[], rungs smallint[],
+        propensities real[], known boolean, held integer[], passes smallint[], retired integer[], candidate_hash bigint,
+        candidate_size integer, excluded jsonb, experiments jsonb, inputs jsonb, sampler jsonb, head_keys integer[],
+        head_scores real[], took_ms real, fallback text)
+), offered AS MATERIALIZED (
+    SELECT l.place, f.*
+    FROM asked AS l CROSS JOIN LATERAL (
+        SELECT o.artwork_key, o.score, o.rung, o.propensity, o.position, {columns}
+        FROM unnest(l.artwork_keys, l.scores, l.rungs, l.propensities)
+             WITH ORDINALITY AS o (artwork_key, score, rung, propensity, position)
+        JOIN vernissage.artwork_keys AS k ON k.artwork_key = o.artwork_key
+        JOIN public.art_sessions AS a ON a.id = k.artwork_id
+        WHERE {active} AND coalesce(
+            (SELECT v.loaded_by IS NOT NULL AND v.loaded_by = l.session_id
+             FROM vernissage.seen AS v WHERE v.user_id = l.user_id AND v.artwork_key = k.artwork_key),
+            NOT EXISTS (SELECT FROM public.user_art_impressions AS i
+                        WHERE i.user_id = l.user_id AND i.artwork_id = k.artwork_id))
+        ORDER BY o.position
+        LIMIT l.requested) AS f
+), made AS MATERIALIZED (
+    SELECT l.*, g.keys, g.their_scores, g.their_rungs, g.their_propensities, coalesce(g.fresh, '{}') AS fresh
+    FROM asked AS l LEFT JOIN LATERAL (
+        SELECT array_agg(f.artwork_key ORDER BY f.position) AS keys,
+               array_agg(f.score ORDER BY f.position) AS their_scores,
+               array_agg(f.rung ORDER BY f.position) AS their_rungs,
+               array_agg(f.propensity ORDER BY f.position) AS their_propensities,
+               array_agg(f.artwork_key ORDER BY f.position) FILTER (WHERE f.artwork_key <> ALL (l.held)) AS fresh
+        FROM offered AS f WHERE f.place = l.place) AS g ON true
 ), list AS (
     INSERT INTO vernissage.served_lists (
         recommendation_id, user_id, session_id, repeats, policy, model_version, requested, reason,
         artwork_keys, scores, rungs, propensities, candidate_hash, candidate_size, excluded, experiments,
         inputs, sampler, head_keys, head_scores, took_ms, fallback)
-    SELECT %(recommendation_id)s, %(user_id)s, %(session_id)s, %(repeats)s::uuid, %(policy)s, %(model_version)s,
-           %(limit)s, %(reason)s,
-           coalesce(array_agg(f.artwork_key ORDER BY f.position), '{}'),
-           coalesce(array_agg(f.score ORDER BY f.position), '{}'),
-           coalesce(array_agg(f.rung ORDER BY f.position), '{}'),
-           coalesce(array_agg(f.propensity ORDER BY f.position), '{}'),
-           %(candidate_hash)s, %(candidate_size)s, %(excluded)s, %(experiments)s::jsonb,
-           %(inputs)s::jsonb, %(sampler)s::jsonb, %(head_keys)s::integer[], %(head_scores)s::real[],
-           %(took_ms)s, %(fallback)s
-    FROM offered AS f
+    SELECT recommendation_id, user_id, session_id, repeats, policy, model_version, requested, reason,
+           coalesce(keys, '{}'), coalesce(their_scores, '{}'), coalesce(their_rungs, '{}'),
+           coalesce(their_propensities, '{}'), candidate_hash, candidate_size, excluded, experiments,
+           inputs, sampler, head_keys, head_scores, took_ms, fallback
+    FROM made
 ), hosted AS (
-    INSERT INTO vernissage.hosted_users (user_id) SELECT %(user_id)s WHERE %(known)s ON CONFLICT DO NOTHING
+    INSERT INTO vernissage.hosted_users (user_id) SELECT user_id FROM made WHERE known ON CONFLICT DO NOTHING
 ), session AS (
     INSERT INTO vernissage.sessions AS s (user_id, session_id, last_list, expires_at, held, passes, retired)
-    SELECT %(user_id)s, %(session_id)s, %(recommendation_id)s::uuid,
-           statement_timestamp() + make_interval(secs => %(first_seconds)s),
-           %(held)s::integer[] || coalesce(array_agg(f.artwork_key ORDER BY f.position)
-               FILTER (WHERE f.artwork_key <> ALL (%(held)s::integer[])), '{}'),
-           %(passes)s::smallint[] || array_fill(0::smallint, ARRAY[(count(*)
-               FILTER (WHERE f.artwork_key <> ALL (%(held)s::integer[])))::integer]),
-           %(retired)s::integer[]
-    FROM offered AS f
+    SELECT user_id, session_id, recommendation_id, statement_timestamp() + make_interval(secs => %(first_seconds)s),
+           held || fresh, passes || array_fill(0::smallint, ARRAY[cardinality(fresh)]), retired
+    FROM made
     ON CONFLICT (user_id, session_id) DO UPDATE SET
         leases_from = CASE WHEN s.expires_at > statement_timestamp() THEN s.leases_from ELSE statement_timestamp() END,
         expires_at = greatest(s.expires_at, CASE
@@ -195,9 +207,11 @@ WITH offered AS (
                  + make_interval(secs => cardinality(excluded.held) * %(stretch_seconds)s + %(grace_seconds)s)
         END),
         last_list = excluded.last_list, held = excluded.held, passes = excluded.passes, retired = excluded.retired
-    RETURNING s.expires_at, s.shown
+    RETURNING s.user_id, s.expires_at, s.shown
 )
-SELECT f.*, s.expires_at, s.shown FROM offered AS f, session AS s ORDER BY f.position;
+SELECT f.*, s.expires_at, s.shown
+FROM offered AS f JOIN asked AS l ON l.place = f.place JOIN session AS s ON s.user_id = l.user_id
+ORDER BY f.place, f.position;
 
 -- Impressions -----------------------------------------------------------------------------------------------------
 

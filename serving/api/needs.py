@@ -14,6 +14,7 @@ from serving.generation.demand import Numbers
 from serving.generation.need import Basis
 from serving.generation.needs import Assessed
 from serving.generation.prices import stockout_costs
+from serving.ranking import Ask
 
 PLANNER = "planner"  # the scope of who watches over need and orders
 STEPS = 10  # of the histogram of coverage
@@ -24,7 +25,7 @@ EXHAUSTION_GOAL = 0.01
 async def need(call: Call) -> NeedAnswer:
     """One user's need; what the host has shown the user past us is taken over first."""
     user_id, parts = call.path["user_id"], call.worker.parts
-    async with parts.leases.locked(user_id, ""):
+    async with parts.leases.locked([Ask(user_id, "", 1)]):
         pass
     return _answers(await parts.needs.assess(parts.live.view, [user_id]))[0]
 

@@ -17,7 +17,7 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from features.errors import DatabaseUnavailableError, TooMuchToWriteError
+from features.errors import DatabaseUnavailableError, QueueFullError
 from features.identifiers import new_id
 from features.settings import Settings
 from serving import telemetry
@@ -87,7 +87,7 @@ class Operation:
             telemetry.DATABASE_ERRORS.inc()
             telemetry.PROBLEMS.labels(self.path, "database_unavailable").inc()
             response = self.refuse(Problem(503, "database_unavailable", str(error), retry=RETRY_SECONDS), request_id)
-        except TooMuchToWriteError as error:
+        except QueueFullError as error:
             telemetry.PROBLEMS.labels(self.path, "busy").inc()
             response = self.refuse(Problem(429, "busy", str(error), retry=RETRY_SECONDS), request_id)
         except Exception:  # noqa: BLE001 - the last line: the client gets a code, the log gets the trace

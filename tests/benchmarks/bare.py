@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from psycopg.types.json import Jsonb
+import msgspec
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -67,11 +67,12 @@ async def ours(request: Request) -> Response:
     """Our statements, bare."""
     shared: State = request.app.state.shared
     user_id = request.path_params["user_id"]
-    asked = {"user_id": user_id, "session_id": "bare", "signals": Settings().signals_per_user, "kinds": list(KINDS)}
+    users = {"user_ids": [user_id], "session_ids": ["bare"]}
+    asked = users | {"signals": Settings().signals_per_user, "kinds": list(KINDS)}
     async with transaction(shared.pool, [user_id]) as connection, connection.cursor(binary=True) as cursor:
         await cursor.execute(shared.read, asked)
         await cursor.fetchone()
-        await cursor.execute(shared.write, _list_values(user_id, shared.keys))
+        await cursor.execute(shared.write, _one_list(user_id, shared.keys))
         await cursor.fetchall()
     return JSONResponse({})
 
@@ -90,49 +91,49 @@ async def least(request: Request) -> Response:
 def _state_statement(host: Host) -> str:
     """The read of `serving.leases`."""
     favourites = query("user_favourites") if host.has("art_favorites") else ""
-    return query("user_state", columns=host.select("users", USER_COLUMNS, "h"), favourites=favourites)
+    return query("user_states", columns=host.select("users", USER_COLUMNS, "h"), favourites=favourites)
 
 
 def _list_statement(host: Host) -> str:
     """The write of `serving.leases`."""
     columns = host.select("art_sessions", ARTWORK_COLUMNS, "a")
-    return query("lease_list", columns=columns, active=host.servable("a"))
+    return query("lease_lists", columns=columns, active=host.servable("a"))
 
 
 def _list_values(user_id: str, keys: list[int]) -> dict[str, Any]:
     """One list of always the same artworks."""
+    numbers = [1.0] * len(keys)
     return {
         "recommendation_id": new_id(),
         "user_id": user_id,
-        "session_id": "bare",
-        "limit": LIMIT,
-        "repeats": None,
-        "policy": "bare",
-        "model_version": None,
-        "reason": None,
-        "artwork_keys": keys,
         "keys": keys,
-        "scores": [0.5] * len(keys),
+        "scores": numbers,
         "rungs": [1] * len(keys),
-        "propensities": [1.0] * len(keys),
-        "inputs": Jsonb({}),
-        "sampler": None,
-        "head_keys": None,
-        "head_scores": None,
+    }
+
+
+def _one_list(user_id: str, keys: list[int]) -> dict[str, Any]:
+    """The same, as our statement takes it."""
+    values = _list_values(user_id, keys)
+    whole = values | {
+        "place": 0,
+        "session_id": "bare",
+        "requested": LIMIT,
+        "policy": "bare",
+        "artwork_keys": keys,
+        "propensities": values["scores"],
+        "inputs": {},
         "known": True,
         "held": [],
         "passes": [],
         "retired": [],
         "candidate_hash": 0,
         "candidate_size": len(keys),
-        "excluded": Jsonb({}),
-        "experiments": None,
+        "excluded": {},
         "took_ms": 1.0,
-        "fallback": None,
-        "first_seconds": 60.0,
-        "stretch_seconds": 90.0,
-        "grace_seconds": 60.0,
     }
+    seconds = {"first_seconds": 60.0, "stretch_seconds": 90.0, "grace_seconds": 60.0}
+    return {"lists": msgspec.json.encode([whole]).decode()} | seconds
 
 
 app = Starlette(routes=[Route("/statements/{user_id}", ours), Route("/least/{user_id}", least)], lifespan=lifespan)

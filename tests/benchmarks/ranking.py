@@ -75,14 +75,15 @@ class _Given:
         self._state = state
 
     @contextlib.asynccontextmanager
-    async def locked(self, *_: Any) -> AsyncIterator[tuple[None, UserState]]:
+    async def locked(self, *_: Any) -> AsyncIterator[tuple[None, list[UserState]]]:
         """The state, without a lock."""
-        yield None, self._state
+        yield None, [self._state]
 
-    async def write(self, _: None, row: ListRow, took_ms: float) -> list[dict[str, Any]]:  # noqa: ARG002 - as Leases has it
+    async def write(self, _: None, rows: list[ListRow], took_ms: list[float]) -> list[list[dict[str, Any]]]:  # noqa: ARG002 - as Leases has it
         """What the statement would return, as far as it is looked at."""
+        (row,) = rows
         pairs = zip(row.artwork_keys.tolist(), row.rungs.tolist(), strict=True)
-        return [{"artwork_key": key, "rung": rung} for key, rung in list(pairs)[: row.limit]]
+        return [[{"artwork_key": key, "rung": rung} for key, rung in list(pairs)[: row.limit]]]
 
 
 def _live(view: View) -> SimpleNamespace:

@@ -19,6 +19,7 @@ from features.settings import Settings
 from serving.impressions import Impressions, displays
 from serving.leases import Leases
 from serving.live import Live
+from serving.ranking import Ask
 from tests.proxy import Proxy
 
 WAIT, LIMIT = 0.4, 1.2  # seconds: for a connection, and for a whole transaction
@@ -220,7 +221,7 @@ def test_connections_that_end_just_after_use_cost_nobody_a_failure(proxy: Proxy,
 
 async def hold_as_a_list_does(pool: Pool, settings: Settings, stall: Callable[[], None]) -> None:
     """The user's lock and state, and then the ranking takes its time."""
-    async with Leases(pool, await read_columns(pool), settings).locked("ada", "s"):
+    async with Leases(pool, await read_columns(pool), settings).locked([Ask("ada", "s", 1)]):
         stall()
         await asyncio.sleep(60)
 

@@ -14,7 +14,7 @@ from features.database import connect
 from tests.crowd import DEVOTED, ORDINARY, Statement, crowd, need_statements, statements, verdict
 
 NAMES = (
-    "user_state", "check_absorbed", "absorb_keys", "absorb_marks", "note_absorbed", "supersede", "lease_list",
+    "user_states", "check_absorbed", "absorb_keys", "absorb_marks", "note_absorbed", "supersede", "lease_lists",
     "record_events", "heartbeat", "end_session", "history", "replay",
     "favourites", "set_favourite", "unset_favourite",
 )  # fmt: skip
@@ -72,7 +72,7 @@ def test_every_statement_is_looked_at(crowded: psycopg.Connection) -> None:
 @pytest.mark.parametrize(
     ("index", "name", "fault"),
     [
-        ("vernissage.seen_bits DROP CONSTRAINT seen_bits_pkey", "user_state", "Seq Scan on seen_bits"),
+        ("vernissage.seen_bits DROP CONSTRAINT seen_bits_pkey", "user_states", "Seq Scan on seen_bits"),
         ("vernissage.events DROP CONSTRAINT events_pkey", "record_events", "Seq Scan on events"),
         ("vernissage.sessions DROP CONSTRAINT sessions_pkey", "heartbeat", "Seq Scan on sessions"),
     ],

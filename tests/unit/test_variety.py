@@ -75,14 +75,15 @@ class OneUser:
         self.state = state
 
     @contextlib.asynccontextmanager
-    async def locked(self, *_: object) -> AsyncIterator[tuple[None, UserState]]:
+    async def locked(self, *_: object) -> AsyncIterator[tuple[None, list[UserState]]]:
         """The state, without a lock."""
-        yield None, self.state
+        yield None, [self.state]
 
-    async def write(self, _: None, row: ListRow, took_ms: float) -> list[dict[str, int]]:  # noqa: ARG002 - as Leases has it
+    async def write(self, _: None, rows: list[ListRow], took_ms: list[float]) -> list[list[dict[str, int]]]:  # noqa: ARG002 - as Leases has it
         """The list's keys and rungs."""
+        (row,) = rows
         pairs = zip(row.artwork_keys.tolist(), row.rungs.tolist(), strict=True)
-        return [{"artwork_key": key, "rung": rung} for key, rung in list(pairs)[: row.limit]]
+        return [[{"artwork_key": key, "rung": rung} for key, rung in list(pairs)[: row.limit]]]
 
 
 def kinds_listed(variety: float) -> list[int]:
