@@ -154,13 +154,16 @@ def _from_cache(shown: Exposures, asked: NDArray[np.bool_], lifetime: float, *, 
 
 
 def _caches() -> list[Figure]:
-    """The caches that there are, while four users ask for lists."""
+    """The caches that there are, at their best: four users who ask for the same list again and again."""
     with gallery(watchers=4) as place, Service(place.url, place.settings.home_path) as service:
         lists = [again(get(f"/v1/users/{user}/next?session_id=tab", service.key)) for user in place.watchers]
         drive(service.port, lists, SECONDS * 4)
         counted = service.metrics()
     return [
-        Figure(f"look-ups that the cache answers: {name}", _hit_percent(counted, name), "%") for name in ("keys", "dna")
+        Figure(
+            f"look-ups that the cache answers: {name}, one list each of four users", _hit_percent(counted, name), "%"
+        )
+        for name in ("keys", "dna")
     ]
 
 
