@@ -79,6 +79,11 @@ class Catalogue:
         return space_of(self.vectors)
 
     @cached_property
+    def active_rows(self) -> NDArray[np.intp]:
+        """The rows of active artworks."""
+        return np.flatnonzero(self.active)
+
+    @cached_property
     def fingerprint(self) -> tuple[int, int, int]:
         """What tells this pool from another: its newest key, a hash of its active keys, a sum over their prints."""
         keys = np.sort(self.keys[self.active])

@@ -25,17 +25,23 @@ def unpack_keys(packed: bytes | None) -> Keys:
 
 
 def unpack_bits(packed: bytes | None) -> Keys:
-    """The artwork keys whose bits are set in rows of seen_bits, each as its block's number and bit_send of its bits."""
+    """The artwork keys whose bits are set in rows of seen_bits, each as its block's number and bit_send of its bits.
+
+    They rise where the rows' blocks do.
+    """
     if not packed:
         return np.zeros(0, np.int32)
     blocks = np.frombuffer(packed, dtype=_BLOCK)
-    places = np.flatnonzero(np.unpackbits(blocks["bytes"].reshape(-1)))
-    owners, places = np.divmod(places, BLOCK_BITS)
-    return np.asarray(blocks["block"][owners] * BLOCK_BITS + places, dtype=np.int32)
+    places = np.flatnonzero(np.unpackbits(blocks["bytes"].reshape(-1)).view(bool)).astype(np.int32)
+    shifts = (blocks["block"].astype(np.int32) - np.arange(len(blocks), dtype=np.int32)) * BLOCK_BITS
+    return np.asarray(places + shifts[places // BLOCK_BITS], dtype=np.int32)
 
 
 def unpack_seen(row: Mapping[str, Any]) -> Keys:
-    """What a user has seen (bits), but for what was only loaded there where it is asked for (keys); shape (m,)."""
+    """What a user has seen (bits), but for what was only loaded there where it is asked for (keys); shape (m,).
+
+    They rise where the rows' blocks do.
+    """
     seen = unpack_bits(row["seen"])
     return np.setdiff1d(seen, unpack_keys(row["loaded"])) if row["loaded"] else seen
 

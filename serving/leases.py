@@ -18,7 +18,7 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg.rows import dict_row
 
-from features.arrays import Floats, Keys
+from features.arrays import Floats, Keys, is_in
 from features.catalogue import read_style_preferences
 from features.database import Pool, query, transaction
 from features.host import ARTWORK_COLUMNS, USER_COLUMNS, Host
@@ -177,7 +177,7 @@ class Leases:
         """The row as arrays."""
         seen = unpack_seen(row)
         held = np.array(row["held"] or [], dtype=np.int32)
-        unshown = ~np.isin(held, seen)
+        unshown = ~is_in(held, seen)
         keys, weights = unpack_signals(row, self._settings.half_life_days)
         return UserState(
             known=bool(row["known"]),

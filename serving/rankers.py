@@ -13,7 +13,8 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg.lapack import dtrtrs
 from scipy.optimize import nnls
 from scipy.sparse import csr_array
 
@@ -98,8 +99,8 @@ class FactorRanker:
         if self.fold_in == "regularised":
             return self._least_squares(rows, weights.astype(np.float64))
         liked = weights > 0
-        pull = weights[liked].astype(np.float64) @ self.projection[rows[liked]]
-        return np.asarray(nnls(self.solved.T, solve_triangular(self.solved, pull, lower=True))[0])
+        pull = weights[liked] @ self.projection[rows[liked]]
+        return np.asarray(nnls(self.solved.T, dtrtrs(self.solved, pull, lower=1)[0])[0])
 
     def _least_squares(self, rows: Rows, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """One user's step of alternating least squares."""

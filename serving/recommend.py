@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +32,8 @@ from serving.live import Live, View
 from serving.model import Tier
 from serving.origin import Head, make_origin
 from serving.prefetch import rank_traded, smooth
-from serving.ranking import Ask, Candidates, Sorter, choose_candidates
+from serving.ranking import Ask, Candidates, choose_candidates
+from serving.sorter import Sorter, Task
 from serving.variety import HEAD, vary
 
 Places = NDArray[np.intp]  # in a ranking
@@ -82,6 +84,22 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class Begun:
+    """A request on its way: what may be offered, and what is tried on the user."""
+
+    ask: Ask
+    state: UserState
+    candidates: Candidates
+    trial: Trial
+
+    @property
+    def tasks(self) -> list[Task]:
+        """What is to be put in order: the candidates, by each of the trial's ways."""
+        ways, rows = self.trial.ways, self.candidates.rows
+        return [Task(way.view, self.state, self.ask, rows, way.lift, whole=len(ways) > 1) for way in ways]
+
+
+@dataclass(frozen=True)
 class Made:
     """A list that is not written yet, and what it was made from."""
 
@@ -113,7 +131,7 @@ class Recommender:
         """The lists of different users, in one transaction."""
         asks = [each.ask for each in asked]
         async with self._leases.locked(asks) as (connection, states):
-            made = [await self._make(ask, state) for ask, state in zip(asks, states, strict=True)]
+            made = await self._make(asks, states)
             enough = [len(each.candidates.rows) >= each.ask.least for each in made]
             rows = [each.row for each, written in zip(made, enough, strict=True) if written]
             now = time.perf_counter()
@@ -121,14 +139,22 @@ class Recommender:
             found = iter(await self._leases.write(connection, rows, took_ms))
         return [self._tell(each, next(found) if written else []) for each, written in zip(made, enough, strict=True)]
 
-    async def _make(self, ask: Ask, state: UserState) -> Made:
-        """A list, from the user's state."""
+    async def _make(self, asks: Sequence[Ask], states: Sequence[UserState]) -> list[Made]:
+        """Lists from their users' states, ranked together."""
+        begun = [self._begin(ask, state) for ask, state in zip(asks, states, strict=True)]
+        rankings = iter(await self._sorter.rank([task for each in begun for task in each.tasks]))
+        made = []
+        for each in begun:
+            drawn = draw_up(each, [next(rankings) for _ in each.tasks])
+            row, repeats = list_row(drawn, each.state, each.ask, each.candidates, self._settings)
+            made.append(Made(each.ask, each.state, each.candidates, row, repeats))
+        return made
+
+    def _begin(self, ask: Ask, state: UserState) -> Begun:
+        """What may be offered, and what is tried on the user."""
         view = self._live.view_for(ask.user_id)
         trial = make_trial(self._live.experiments.assign(ask.user_id), view, self._settings)
-        candidates = choose_candidates(view.catalogue, state, ask)
-        drawn = await draw_up(self._sorter, trial, state, ask, candidates)
-        row, repeats = list_row(drawn, state, ask, candidates, self._settings)
-        return Made(ask, state, candidates, row, repeats)
+        return Begun(ask, state, choose_candidates(view.catalogue, state, ask), trial)
 
     def _tell(self, made: Made, artworks: list[dict[str, Any]]) -> Answer:
         """The answer, of the artworks that were written."""
@@ -156,23 +182,14 @@ class Recommender:
         self._sorter.close()
 
 
-async def draw_up(
-    sorter: Sorter,
-    trial: Trial,
-    state: UserState,
-    ask: Ask,
-    candidates: Candidates,
-    *,
-    recommendation_id: uuid.UUID | None = None,
-) -> Drawn:
+def draw_up(begun: Begun, rankings: Sequence[Ranking], recommendation_id: uuid.UUID | None = None) -> Drawn:
     """Candidates in order as the user's arms have it; where two rankings take turns, each as varied as its own.
 
-    ``recommendation_id``: of a list that is made again; a new one else. All its chances come from it.
+    ``rankings``: of each task. ``recommendation_id``: of a list that is made again; a new one else. All its chances
+    come from it.
     """
+    trial, state, ask = begun.trial, begun.state, begun.ask
     ways, recommendation_id = trial.ways, recommendation_id or new_id()
-    rankings = [
-        await sorter.rank(way.view, state, ask, candidates.rows, lift=way.lift, whole=len(ways) > 1) for way in ways
-    ]
     if len(ways) == 1:
         alone = np.zeros(len(rankings[0].rows), np.int8)
         return Drawn(recommendation_id, trial, rankings[0], alone, ways[0].variety, ways[0].sampler)

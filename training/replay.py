@@ -23,7 +23,8 @@ from serving.bundle import Bundle
 from serving.leases import UserState
 from serving.live import View
 from serving.model import make_model
-from serving.ranking import Ask, Sorter, choose_candidates, model_scores
+from serving.ranking import Ask, choose_candidates, model_scores
+from serving.sorter import Sorter, Task
 
 PATIENT = Settings(rank_deadline_ms=60_000.0)  # what is judged is the model and not the machine
 _NONE: Keys = np.zeros(0, np.int32)
@@ -80,7 +81,7 @@ class Replay:
     async def _list(self, sorter: Sorter, state: UserState, ask: Ask) -> Rows:
         """The best of what the user has not seen."""
         candidates = choose_candidates(self.view.catalogue, state, ask)
-        ranking = await sorter.rank(self.view, state, ask, candidates.rows)
+        (ranking,) = await sorter.rank([Task(self.view, state, ask, candidates.rows)])
         return ranking.rows[: ask.limit]
 
 

@@ -34,8 +34,9 @@ from serving.leases import ListRow, UserState
 from serving.live import View
 from serving.model import Model, make_model
 from serving.origin import ASKED, TUNED
-from serving.ranking import Ask, Candidates, Sorter, choose_candidates
-from serving.recommend import POLICY, SPARES, draw_up, list_row
+from serving.ranking import Ask, Candidates, choose_candidates
+from serving.recommend import POLICY, SPARES, Begun, draw_up, list_row
+from serving.sorter import Sorter
 from training.pool import take_pool
 from training.replay import PATIENT
 
@@ -198,12 +199,14 @@ def _make(row: dict[str, Any], then: Then, knobs: dict[str, Any]) -> ListRow:
     told = {name: getattr(service, name) for name in TUNED} | knobs
     view = View(then.view.catalogue, None) if row["fallback"] else then.view
     trial = Trial((Way(view, told["variety"], told["exploration"], _sampler_of(row)),))
+    begun = Begun(then.ask, then.state, then.candidates, trial)
     sorter = Sorter(service)
-    coming = draw_up(sorter, trial, then.state, then.ask, then.candidates, recommendation_id=row["recommendation_id"])
     try:
-        return list_row(asyncio.run(coming), then.state, then.ask, then.candidates, service)[0]
+        rankings = asyncio.run(sorter.rank(begun.tasks))
     finally:
         sorter.close()
+    drawn = draw_up(begun, rankings, row["recommendation_id"])
+    return list_row(drawn, then.state, then.ask, then.candidates, service)[0]
 
 
 def _knobs_then(row: dict[str, Any], connection: psycopg.Connection) -> dict[str, Any]:
