@@ -12,6 +12,8 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from features.event_frames import number
+
 
 @dataclass(frozen=True)
 class Interactions:
@@ -24,13 +26,13 @@ class Interactions:
 
 def to_matrix(frame: pl.DataFrame) -> Interactions:
     """Turn user_id, artwork_id, weight (one row per pair) into a matrix; a pair that weighs nothing is not stored."""
-    user_ids, user_rows = _number(frame["user_id"])
-    artwork_ids, artwork_rows = _number(frame["artwork_id"])
+    user_ids, user_rows = number(frame["user_id"])
+    artwork_ids, artwork_rows = number(frame["artwork_id"])
     weights = frame["weight"].to_numpy().astype(np.float32)
     matrix = csr_array((weights, (user_rows, artwork_rows)), shape=(len(user_ids), len(artwork_ids)))
     matrix.eliminate_zeros()
     matrix.sort_indices()
-    return Interactions(matrix, user_ids, artwork_ids)
+    return Interactions(matrix, np.array(user_ids, dtype=np.str_), np.array(artwork_ids, dtype=np.str_))
 
 
 def inverse_root(degrees: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -38,10 +40,3 @@ def inverse_root(degrees: NDArray[np.floating]) -> NDArray[np.float64]:
     roots = np.zeros(len(degrees), dtype=np.float64)
     roots[degrees > 0] = 1.0 / np.sqrt(degrees[degrees > 0], dtype=np.float64)
     return roots
-
-
-def _number(ids: pl.Series) -> tuple[NDArray[np.str_], NDArray[np.int32]]:
-    """The distinct ids in order, and the place of each id among them."""
-    distinct = ids.unique().sort()
-    rows = ids.cast(pl.Enum(distinct)).to_physical().to_numpy().astype(np.int32)
-    return np.array(distinct.to_list(), dtype=np.str_), rows

@@ -9,12 +9,14 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import polars as pl
 import psycopg
 
 from features.database import query
+from features.event_frames import in_order, join_events, number_events, runs, unpack_events
 from features.weights import KINDS, weigh
 
 
@@ -38,13 +40,15 @@ def read_events(connection: psycopg.Connection) -> Events:
     where either leads to none or to several it is left out and counted. A person's last vote on an artwork counts.
     Tables of the host that are absent count as empty.
     """
-    parts = [_copy_events(connection, query("learn_seen")), _copy_events(connection, query("learn_events"))]
+    packed = [row for name in ("learn_seen", "learn_events") for row in _fetch(connection, query(name))]
+    texts = []
     if _has_table(connection, "public.user_art_impressions"):
-        parts.append(_copy_events(connection, query("learn_impressions")))
+        texts.append(_copy_events(connection, query("learn_impressions")))
     if _has_table(connection, "public.art_favorites"):
-        parts.append(_copy_events(connection, query("learn_favourites")))
+        texts.append(_copy_events(connection, query("learn_favourites")))
     votes, left_out = _read_votes(connection)
-    return Events(pl.concat([*parts, votes]).sort("user_id", "artwork_id", "at", "kind", "value"), left_out)
+    ours = unpack_events(packed, dict(_fetch(connection, query("learn_keys"))))
+    return Events(join_events([ours, number_events(pl.concat([*texts, votes]))]), left_out)
 
 
 def sum_signals(events: pl.DataFrame, half_life_days: float, until: datetime | None = None) -> pl.DataFrame:
@@ -55,25 +59,26 @@ def sum_signals(events: pl.DataFrame, half_life_days: float, until: datetime | N
     newest event, never from the clock, so that equal data give equal weights. Where nothing at all tells of taste,
     the displays' equal (small, ageing) weights are all there is; the models normalise their scale away.
     """
-    known = events if until is None else events.filter(pl.col("at") < until)
+    known = in_order(events if until is None else events.filter(pl.col("at") < until))
     tells = pl.col("kind") != "displayed"
-    weighed = known.with_columns(weight=_weights(known, half_life_days, until))
-    pairs = weighed.group_by("user_id", "artwork_id").agg(
+    weighed = known.with_columns(weight=_weights(known, half_life_days, until), pair=runs("user_id", "artwork_id"))
+    pairs = weighed.group_by(pl.col("pair").set_sorted(), maintain_order=True).agg(
+        pl.col("user_id", "artwork_id").first(),
         pl.col("weight").sum(),
         pl.when(tells.any()).then(pl.col("weight").filter(tells).sum()).alias("taste"),
         pl.col("at").min(),
     )
-    return pairs.with_columns(pl.col("weight", "taste").cast(pl.Float32)).sort("user_id", "artwork_id")
+    return pairs.drop("pair").with_columns(pl.col("weight", "taste").cast(pl.Float32))
 
 
 def _weights(events: pl.DataFrame, half_life_days: float, until: datetime | None) -> pl.Series:
-    """The weight of each event, shape (n,); Float64, for it is rounded after summing."""
+    """The weight of each event of a frame in order, shape (n,); Float64, for it is rounded after summing."""
     kinds = events["kind"].to_physical().to_numpy().astype(np.int8)
     dwell = pl.when((pl.col("kind") == "dwell") & (pl.col("value") > 0)).then(pl.col("value"))
     newest = events["at"].max() if until is None else until
     columns = events.select(
         value=pl.col("value").fill_null(float("nan")),
-        typical=dwell.median().over("user_id").fill_null(1.0),
+        typical=dwell.median().over(runs("user_id")).fill_null(1.0),
         age=(pl.lit(newest, pl.Datetime("us", "UTC")) - pl.col("at")).dt.total_microseconds() / 86_400e6,
     )
     value, typical, age = (columns[name].cast(pl.Float32).to_numpy() for name in ("value", "typical", "age"))
@@ -91,6 +96,11 @@ def _read_votes(connection: psycopg.Connection) -> tuple[pl.DataFrame, int]:
     told = votes.drop_nulls(["user_id", "artwork_id"])
     last = told.sort("at", "kind").unique(["user_id", "artwork_id"], keep="last", maintain_order=True)
     return last, votes.height - told.height
+
+
+def _fetch(connection: psycopg.Connection, select: str) -> list[tuple[Any, ...]]:
+    """All rows of a query, bytes as they are."""
+    return connection.execute(select, binary=True).fetchall()
 
 
 def _copy_events(connection: psycopg.Connection, select: str) -> pl.DataFrame:

@@ -14,6 +14,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from features.database import Pool, query, transaction
+from serving.telemetry import CACHES
 
 ADMIN = "admin"
 SCOPES = ("frontend", "tokens", "planner", "experiments", ADMIN)
@@ -77,7 +78,9 @@ class KeyRing:
         key_hash = _hash(token)
         cached = self._cache.get(key_hash)
         if cached and time.monotonic() - cached[0] < self._cache_seconds:
+            CACHES.labels("keys", "hit").inc()
             return cached[1]
+        CACHES.labels("keys", "miss").inc()
         asking = self._asking.get(key_hash)
         if asking is None:
             asking = self._asking[key_hash] = asyncio.create_task(self._ask(key_hash))

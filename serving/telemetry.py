@@ -53,6 +53,11 @@ JOBS = Counter("vernissage_list_job_polls_total", "Polls for a list that was not
 CLIENT = Counter("vernissage_client_total", "What clients counted themselves and reported by heartbeat.", ["what"])
 ERASED = Counter("vernissage_erased_users_total", "Users whose rows were erased after the host deleted them.")
 UNKNOWN = Counter("vernissage_unknown_references_total", "Events on what the host does not hold.", ["what"])
+CACHES = Counter(
+    "vernissage_cache_lookups_total",
+    "Look-ups in a cache that may be lost at any time, by outcome.",
+    ["cache", "outcome"],
+)
 DATABASE_ERRORS = Counter("vernissage_database_errors_total", "Requests that found the database away.")
 BUNDLES = Counter("vernissage_bundle_loads_total", "Bundles looked at, by outcome (loaded, refused).", ["outcome"])
 BACKGROUND_ERRORS = Counter("vernissage_background_errors_total", "Failed rounds of a background task.", ["task"])

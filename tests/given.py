@@ -39,7 +39,7 @@ def checkerboard() -> pl.DataFrame:
 
 def given_signals(frame: pl.DataFrame) -> Given:
     """Weights as they are, of a pool without content."""
-    return Given(Snapshot(frame.clear(), frame, 90.0, ""), bare_pool(frame["artwork_id"].unique().sort().to_list()))
+    return Given(Snapshot(frame.clear(), frame, 90.0), bare_pool(frame["artwork_id"].unique().sort().to_list()))
 
 
 def given_likes(frame: pl.DataFrame) -> Given:

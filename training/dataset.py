@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -30,8 +31,12 @@ class Snapshot:
     events: pl.DataFrame
     signals: pl.DataFrame
     half_life_days: float
-    digest: str
     votes_left_out: int = 0
+
+    @cached_property
+    def digest(self) -> str:
+        """What tells it from others, sha256 in hex."""
+        return hash_rows(self.events)
 
     @property
     def users(self) -> int:
@@ -75,7 +80,7 @@ def make_snapshot(
 ) -> Snapshot:
     """A snapshot of events that are sorted as `read_events` sorts them; ages count from ``until``, or the newest."""
     signals = sum_signals(events, half_life_days, until)
-    return Snapshot(events, signals, half_life_days, hash_rows(events), votes_left_out)
+    return Snapshot(events, signals, half_life_days, votes_left_out)
 
 
 def hash_rows(frame: pl.DataFrame) -> str:

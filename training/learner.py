@@ -6,6 +6,7 @@ Saving and judging are others' (training.run, training.evaluate).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -86,7 +87,9 @@ def of_matrix(
 
 def learn(learner: Learner, given: Given) -> Bundle:
     """Fit. Equal signals, pool and settings give an equal bundle, but for `created_at`, which is now."""
-    fitted = learner.fit(given)
+    with ThreadPoolExecutor(1) as beside:  # hashing lets the interpreter go
+        digest = beside.submit(lambda: given.snapshot.digest)
+        fitted = learner.fit(given)
     manifest = Manifest(
         kind=learner.kind,
         model=learner.name,
@@ -94,7 +97,7 @@ def learn(learner: Learner, given: Given) -> Bundle:
         fold_in=learner.fold_in,
         parts=fitted.parts,
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        snapshot=given.snapshot.digest,
+        snapshot=digest.result(),
         half_life_days=given.snapshot.half_life_days,
         content_version=content.VERSION,
         params={**learner.params, **fitted.params},

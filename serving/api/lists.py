@@ -26,6 +26,7 @@ from serving.prefetch import THRESHOLDS, plan
 from serving.ranking import Ask
 from serving.recommend import Answer
 from serving.signing import hold
+from serving.telemetry import CACHES
 
 DEPTH = 10  # artworks of a prefetch plan
 _PLAIN = (
@@ -128,10 +129,13 @@ def _next_answer(call: Call, answer: Answer) -> NextAnswer:
 
 def _items(call: Call, answer: Answer) -> list[Item]:
     """The artworks of a list; an item holds no longer than its image URL."""
-    items = []
+    items, before = [], _dna.cache_info()
     for position, row in enumerate(answer.artworks, start=1):
         url, until = hold(row["id"], row["image_url"], row["expires_at"], call.worker.resign)
         items.append(_item(answer, position, row | {"image_url": url, "expires_at": until}))
+    after = _dna.cache_info()
+    CACHES.labels("dna", "hit").inc(after.hits - before.hits)
+    CACHES.labels("dna", "miss").inc(after.misses - before.misses)
     return items
 
 

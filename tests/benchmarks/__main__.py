@@ -1,7 +1,8 @@
 """Runs the benchmarks: `make bench`, or `python -m tests.benchmarks NAME ...` for some of them.
 
 Each figure is a ratio to a reference measured in the same run, in turns with it. Nothing is asserted: what is reached
-is coloured, and everything is kept as JSON under tests/benchmarks/results.
+is coloured, and everything is kept as JSON and drawn under tests/benchmarks/results. What the README says is made from
+there by `python -m tests.benchmarks.table`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any
 from rich.console import Console
 
 from tests.benchmarks.figures import as_data, keep, machine, table
+from tests.benchmarks.plot import save
+from tests.service import REPOSITORY
 
 WIDTH = 140  # of a table that goes into a file
 BENCHMARKS = {
@@ -22,12 +25,12 @@ BENCHMARKS = {
     "history": ("history", "lists and impressions with 10 million rows of past, beside 1 million"),
     "batches": ("batches", "impressions by the 200, and by other sizes"),
     "singles": ("singles", "impressions one by one, durable"),
-    "choices": ("choices", "grouped commits, gzip bodies, a covering index: with and without"),
+    "choices": ("choices", "grouped commits, gzip bodies, a covering index, a cache of lists: with and without"),
     "need": ("demand", "the need of 100,000 users"),
     "ranking": ("ranking", "one list out of 100,000 x 50, without the database"),
     "nearest": ("nearest", "the nearest unseen by content, with an index and without"),
     "startup": ("startup", "ready with 10,000 artworks; swapping models under load"),
-    "training": ("learning", "NMF of 100,000 interactions, from the database to a bundle"),
+    "training": ("learning", "NMF and ALS of a million interactions, from the database to a published bundle"),
 }
 
 
@@ -45,7 +48,8 @@ def main() -> None:
     on = machine()
     console.print(f"{on['cores']} cores, {on['processor']}, {on['memory_gb']} GB, Python {on['python']}\n")
     results = {name: run_benchmark(name, console) for name in names}
-    console.print(f"kept in {keep(results, on)}")
+    kept = keep(results, on)
+    console.print(f"kept in {kept}, drawn in {save(REPOSITORY / kept).relative_to(REPOSITORY)}")
 
 
 def run_benchmark(name: str, console: Console) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""What was chosen, with and without: commits in groups, compressed bodies, a covering index. Per 1,000 impressions."""
+"""What was chosen, with and without: commits in groups, compressed bodies, a covering index, a cache of lists.
+
+Per 1,000 impressions where it says so.
+"""
 
 from __future__ import annotations
 
@@ -6,31 +9,39 @@ import gzip
 import statistics
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 
 import msgspec
+import numpy as np
 import psycopg
+from numpy.typing import NDArray
 
 from features.database import connect
 from tests.benchmarks.batches import INSERT
-from tests.benchmarks.crowd import drive, post
+from tests.benchmarks.crowd import again, drive, get, post
 from tests.benchmarks.figures import Figure, compare, in_turns
 from tests.benchmarks.world import ARTWORKS, Gallery, add_users, gallery
 from tests.service import Service
+from training.synth import make_world
+from training.synth_recipe import Recipe
+from training.synth_visits import Exposures
 
 CONNECTIONS = 64
 SECONDS = 2.5
 USERS = 200
 BATCH = 200
 READS = 300
+MINUTES = (1, 5, 30)
+LIST, DISPLAYS = 20, 10  # artworks of a list, and displays until the next is asked for
 COVERING = "CREATE INDEX covering ON public.user_art_impressions (user_id, artwork_id, viewed_at)"
 READ = "SELECT artwork_id, viewed_at FROM public.user_art_impressions WHERE user_id = %s AND artwork_id = ANY (%s)"
 ALONE = {"VERNISSAGE_WRITE_GROUP": "1", "VERNISSAGE_WRITE_LANES": "8"}
 
 
 def run() -> list[Figure]:
-    """All three."""
-    return [*_groups(), *_bodies(), *_covering()]
+    """All four, and how often the caches that there are know the answer."""
+    return [*_groups(), *_bodies(), *_covering(), *_cached_lists(), *_caches()]
 
 
 def _groups() -> list[Figure]:
@@ -95,6 +106,72 @@ def _covering() -> list[Figure]:
         compare("reads of 20 sightings, covering index", "us", reads["with"], "without", reads["without"]),
         compare("rows written, covering index", "rows/s", writes["with"], "without", writes["without"]),
     ]
+
+
+def _cached_lists() -> list[Figure]:
+    """Lists of 20 kept in memory for a while: how many requests that would answer, and with what already seen.
+
+    The requests are those of the synthetic world's visits: one at a visit's start and one per 10 displays. Either what
+    a user is shown drops the list, or nothing does but the time.
+    """
+    shown = make_world(Recipe(seed=1, users=1_000, artworks=2_000, until=datetime.now(UTC))).exposures
+    asked = _asked(shown)
+    found = []
+    for minutes in MINUTES:
+        dropped, stale = (_from_cache(shown, asked, minutes * 60e6, forget=forget) for forget in (True, False))
+        seen = sum(stale) / max(LIST * len(stale), 1)
+        found += [
+            Figure(
+                f"cache of {minutes} min, dropped at each display: requests it answers",
+                100 * len(dropped) / asked.sum(),
+                "%",
+            ),
+            Figure(f"cache of {minutes} min, kept: requests it answers", 100 * len(stale) / asked.sum(), "%"),
+            Figure(f"cache of {minutes} min, kept: of what it answers seen already", 100 * seen, "%"),
+            Figure(f"cache of {minutes} min, kept: reads saved", 1_000 * len(stale) / len(shown), "per 1,000"),
+        ]
+    return found
+
+
+def _asked(shown: Exposures) -> NDArray[np.bool_]:
+    """Before which displays a list was asked for, shape (d,)."""
+    starts = np.flatnonzero(np.diff(shown.session_rows, prepend=-1))
+    place = np.arange(len(shown)) - np.repeat(starts, np.diff(starts, append=len(shown)))
+    return np.asarray(place % DISPLAYS == 0)
+
+
+def _from_cache(shown: Exposures, asked: NDArray[np.bool_], lifetime: float, *, forget: bool) -> list[int]:
+    """For each request that a user's kept list answers: how many of its artworks were displayed since it was made."""
+    answered, user, made, since = [], -1, 0, 0
+    for row, at, asks in zip(shown.user_rows.tolist(), shown.shown_at.tolist(), asked.tolist(), strict=True):
+        kept = row == user and at - made < lifetime and not (forget and since)
+        if asks and kept:
+            answered.append(min(since, LIST))
+        elif asks:
+            user, made, since = row, at, 0
+        since += 1
+    return answered
+
+
+def _caches() -> list[Figure]:
+    """The caches that there are, at their best: four users who ask for the same list again and again."""
+    with gallery(watchers=4) as place, Service(place.url, place.settings.home_path) as service:
+        lists = [again(get(f"/v1/users/{user}/next?session_id=tab", service.key)) for user in place.watchers]
+        drive(service.port, lists, SECONDS * 4)
+        counted = service.metrics()
+    return [
+        Figure(
+            f"look-ups that the cache answers: {name}, one list each of four users", _hit_percent(counted, name), "%"
+        )
+        for name in ("keys", "dna")
+    ]
+
+
+def _hit_percent(counted: Mapping[str, float], name: str) -> float:
+    """How many look-ups in a hundred a cache answered."""
+    series = "vernissage_cache_lookups_total"
+    hits, misses = (counted.get(f'{series}{{cache="{name}",outcome="{outcome}"}}', 0.0) for outcome in ("hit", "miss"))
+    return 100 * hits / (hits + misses)
 
 
 def _reads(connection: psycopg.Connection, place: Gallery, ids: list[str]) -> float:

@@ -85,9 +85,9 @@ def table(name: str, summary: str, figures: Sequence[Figure], seconds: float) ->
         colour = {True: "green", False: "red", None: "default"}[figure.reached]
         shown.add_row(
             figure.what,
-            f"{_number(figure.value)} {figure.unit}",
+            f"{number(figure.value)} {figure.unit}",
             figure.reference,
-            "" if figure.reference_value is None else f"{_number(figure.reference_value)} {figure.unit}",
+            "" if figure.reference_value is None else f"{number(figure.reference_value)} {figure.unit}",
             f"[{colour}]{ratio}[/]",
             f"[{colour}]{figure.reach}[/]",
         )
@@ -147,6 +147,6 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Three digits or more, and no exponent."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

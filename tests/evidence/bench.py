@@ -14,6 +14,8 @@ from rich.console import Console
 
 from tests.benchmarks.__main__ import BENCHMARKS, WIDTH, run_benchmark
 from tests.benchmarks.figures import keep, machine
+from tests.benchmarks.plot import save
+from tests.service import REPOSITORY
 from tests.stage import conclude
 
 
@@ -25,7 +27,7 @@ def main() -> None:
     console = Console(width=WIDTH)
     on = machine()
     results = {name: run_benchmark(name, console) for name in names}
-    keep(results, on)
+    save(REPOSITORY / keep(results, on))
     figures: dict[str, Any] = {}
     missed = []
     for name, result in results.items():

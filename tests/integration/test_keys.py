@@ -125,3 +125,16 @@ def test_a_service_without_auth_asks_for_no_key(start: Any, own_host: Host) -> N
         assert ask(service, None, path, method) == (200, None)
         assert ask(service, "nonsense", path, method) == (200, None)
     assert len(httpx.get(f"{service.url}/v1/users/bob/next").json()["items"]) == 3
+
+
+def test_a_key_that_was_asked_for_just_now_is_remembered_and_counted(service: Service) -> None:
+    """Of three requests one at least finds its key in the cache, and one does not."""
+    key = service.make_key("frontend")
+    before = service.metrics()
+    assert [ask(service, key) for _ in range(3)] == [(200, None)] * 3
+    after = service.metrics()
+    name = 'vernissage_cache_lookups_total{{cache="keys",outcome="{}"}}'
+    grown = {each: after[name.format(each)] - before.get(name.format(each), 0.0) for each in ("hit", "miss")}
+    assert grown["hit"] >= 1
+    assert grown["miss"] >= 1
+    assert sum(grown.values()) == 3

@@ -40,7 +40,7 @@ def make_split() -> Split:
     train = signals([(f"u{user}", artwork(user % 2 + shown), 1.0) for user in range(USERS) for shown in (0, 2)])
     met = [(f"u{user}", artwork(work), (user - work) % 2 == 0) for user in range(USERS) for work in (4, 5, 10, 11)]
     test = pl.DataFrame(met, {"user_id": pl.String, "artwork_id": pl.String, "liked": pl.Boolean}, orient="row")
-    return Split("time", Snapshot(train.clear(), train, 90.0, ""), test)
+    return Split("time", Snapshot(train.clear(), train, 90.0), test)
 
 
 def judged(learner: Learner, places: int = 4) -> Judged:
@@ -86,7 +86,7 @@ def test_a_starved_style_comes_first_in_the_table() -> None:
     halves, pool = make_split(), make_pool()
     fans = signals([(f"fan {n}", artwork(work), 1.0) for work in range(ARTWORKS) for n in range(1 if work % 2 else 50)])
     train = pl.concat([halves.train.signals, fans]).sort("user_id", "artwork_id")
-    halves = dataclasses.replace(halves, train=Snapshot(train.clear(), train.with_columns(at=pl.lit(DAY)), 90.0, ""))
+    halves = dataclasses.replace(halves, train=Snapshot(train.clear(), train.with_columns(at=pl.lit(DAY)), 90.0))
     bundle: Bundle = learn(popularity.make_learner(), Given(halves.train, pool))
     styles = judge(bundle, halves, pool, Rules(places=4)).styles
     assert styles["style"].to_list() == ["baroque", "cubism"]

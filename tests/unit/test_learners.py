@@ -8,6 +8,7 @@ from datetime import timedelta
 import numpy as np
 import polars as pl
 import pytest
+from scipy.sparse import csr_matrix
 
 from features.content import LENGTH
 from features.errors import CannotScoreError, TooManyArtworksError
@@ -116,6 +117,19 @@ def test_probes_tell_a_bundle_that_scores_otherwise(learner: Learner, tmp_path: 
     changed |= {name: -array for name, array in probed.arrays.items() if name.endswith("values")}
     with pytest.raises(Exception, match="scores differ"):
         check_probes(dataclasses.replace(probed, arrays={**probed.arrays, **changed}), tmp_path)  # type: ignore[arg-type]
+
+
+def test_als_solves_each_row_once_with_nearly_its_own_regularisation() -> None:
+    """Rows are taken together where these differ by little; a row without signals is left."""
+    config = als.AlsConfig()
+    degrees = np.array([*range(0, 1001, 7), *[5] * 1200])
+    confidence = csr_matrix((np.arange(1000) < degrees[:, None]).astype(np.float32))
+    taken = list(als._buckets(confidence, config))
+    base, each = als._ridge(config, 1000)
+    assert sorted(np.concatenate([rows for rows, _, _ in taken])) == list(range(1, len(degrees)))
+    for rows, part, regularisation in taken:
+        assert (np.diff(part.indptr) == degrees[rows]).all()
+        assert base + each * degrees[rows] == pytest.approx(np.full(len(rows), regularisation), rel=0.1)
 
 
 @pytest.mark.parametrize("scaled", [True, False])

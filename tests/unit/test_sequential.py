@@ -30,7 +30,7 @@ def lives(lists: int) -> Lives:
     train = signals([(f"u{user}", ids[user % 2], 1.0) for user in range(USERS)])
     later = [(f"u{user}", ids[work], True) for user in range(USERS) for work in range(2 + user % 2, ARTWORKS, 2)]
     test = pl.DataFrame(later, {"user_id": pl.String, "artwork_id": pl.String, "liked": pl.Boolean}, orient="row")
-    halves = Split("time", Snapshot(train.clear(), train, 90.0, ""), test)
+    halves = Split("time", Snapshot(train.clear(), train, 90.0), test)
     bundle = learn(content.make_learner(), Given(halves.train, pool))
     return replay_lives(bundle, halves, pool, Rules(places=PLACES), lists=lists)
 
