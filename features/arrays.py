@@ -1,4 +1,4 @@
-"""The names of the array types that cross modules, and what numpy lacks of ascending ones."""
+"""The names of the array types that cross modules, and marks by artwork key."""
 
 from __future__ import annotations
 
@@ -9,15 +9,27 @@ Floats = NDArray[np.float32]
 Rows = NDArray[np.int32]  # row numbers of a catalogue or a model; -1 where unknown
 Keys = NDArray[np.int32]  # artwork keys
 Mask = NDArray[np.bool_]
+Marks = NDArray[np.bool_]  # by artwork key; what lies beyond the end is not marked
 
 
-def is_in(values: Keys, ascending: Keys) -> Mask:
-    """Which of ``values`` are among ``ascending``, shape (m,): `numpy.isin` for few values and many that are sorted.
+def mark(keys: Keys) -> Marks:
+    """These keys marked, and no others.
 
-    >>> is_in(np.array([5, 1, 9], np.int32), np.array([1, 2, 5], np.int32)).tolist()
-    [True, True, False]
+    >>> mark(np.array([2, 0], np.int32)).tolist()
+    [True, False, True]
     """
-    if not len(ascending):
-        return np.zeros(len(values), dtype=bool)
-    places = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)
-    return np.asarray(ascending[places] == values)
+    marks = np.zeros(int(keys.max(initial=-1)) + 1, dtype=bool)
+    marks[keys] = True
+    return marks
+
+
+def are_marked(marks: Marks, keys: Keys) -> Mask:
+    """Which of ``keys`` are marked, shape (m,).
+
+    >>> are_marked(mark(np.array([2, 0], np.int32)), np.array([2, 1, 9], np.int32)).tolist()
+    [True, False, False]
+    """
+    inside = keys < len(marks)
+    found = np.zeros(len(keys), dtype=bool)
+    found[inside] = marks[keys[inside]]
+    return found

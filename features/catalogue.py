@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg.rows import dict_row
 
-from features.arrays import Floats
+from features.arrays import Floats, Marks
 from features.content import LENGTH, Space, content_vectors, searchable, space_of, tokens_of
 from features.database import Pool, query, transaction
 from features.dna import read_dna
@@ -105,6 +105,23 @@ class Catalogue:
         keys = keys[keys < len(self.row_of_key)]
         rows = self.row_of_key[keys]
         return rows[rows >= 0]
+
+    @cached_property
+    def _stand_ins(self) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+        """Keys of artworks for which the first one of their image stands, and its rows."""
+        own = np.full(len(self.row_of_key), -1, np.int32)
+        own[self.keys] = np.arange(len(self.keys), dtype=np.int32)
+        keys = np.flatnonzero((self.row_of_key >= 0) & (self.row_of_key != own))
+        return keys, self.row_of_key[keys]
+
+    def marked(self, marks: Marks) -> NDArray[np.bool_]:
+        """Which rows are marked by their own key or by one that they stand for, shape (n,)."""
+        whole = np.zeros(len(self.row_of_key), dtype=bool)
+        whole[: len(marks)] = marks[: len(whole)]
+        found = whole[self.keys]
+        keys, rows = self._stand_ins
+        found[rows[whole[keys]]] = True
+        return np.asarray(found)
 
     def with_styles(self, styles: Iterable[str]) -> NDArray[np.bool_]:
         """Which rows carry at least one of ``styles``, shape (n,)."""

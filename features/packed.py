@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from features.arrays import Floats, Keys
+from features.arrays import Floats, Keys, Marks
 from features.weights import typical_dwell, weigh
 
 BLOCK_BITS = 1024  # artwork keys in one row of seen_bits
@@ -24,26 +24,23 @@ def unpack_keys(packed: bytes | None) -> Keys:
     return np.frombuffer(packed, dtype=">i4").astype(np.int32)
 
 
-def unpack_bits(packed: bytes | None) -> Keys:
-    """The artwork keys whose bits are set in rows of seen_bits, each as its block's number and bit_send of its bits.
-
-    They rise where the rows' blocks do.
-    """
+def unpack_bits(packed: bytes | None) -> Marks:
+    """The artwork keys whose bits are set in rows of seen_bits, each as its block's number and bit_send of its bits."""
     if not packed:
-        return np.zeros(0, np.int32)
-    blocks = np.frombuffer(packed, dtype=_BLOCK)
-    places = np.flatnonzero(np.unpackbits(blocks["bytes"].reshape(-1)).view(bool)).astype(np.int32)
-    shifts = (blocks["block"].astype(np.int32) - np.arange(len(blocks), dtype=np.int32)) * BLOCK_BITS
-    return np.asarray(places + shifts[places // BLOCK_BITS], dtype=np.int32)
+        return np.zeros(0, dtype=bool)
+    rows = np.frombuffer(packed, dtype=_BLOCK)
+    blocks = np.zeros((int(rows["block"].max()) + 1, BLOCK_BITS // 8), np.uint8)
+    blocks[rows["block"]] = rows["bytes"]
+    return np.unpackbits(blocks.reshape(-1)).view(bool)
 
 
-def unpack_seen(row: Mapping[str, Any]) -> Keys:
-    """What a user has seen (bits), but for what was only loaded there where it is asked for (keys); shape (m,).
-
-    They rise where the rows' blocks do.
-    """
+def unpack_seen(row: Mapping[str, Any]) -> Marks:
+    """What a user has seen (bits), but for what was only loaded there where it is asked for (keys)."""
     seen = unpack_bits(row["seen"])
-    return np.setdiff1d(seen, unpack_keys(row["loaded"])) if row["loaded"] else seen
+    if row["loaded"]:
+        loaded = unpack_keys(row["loaded"])
+        seen[loaded[loaded < len(seen)]] = False
+    return seen
 
 
 def unpack_signals(row: Mapping[str, Any], half_life_days: float) -> tuple[Keys, Floats]:

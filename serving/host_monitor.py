@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 from psycopg.rows import dict_row
 
 from features.catalogue import Catalogue
@@ -62,5 +61,5 @@ class HostMonitor:
 
 def _covered(catalogue: Catalogue, packed: bytes | None) -> float:
     """The share of the active pool that a user has seen."""
-    seen = np.unique(catalogue.rows(unpack_bits(packed)))
-    return int(catalogue.active[seen].sum()) / catalogue.size if catalogue.size else 0.0
+    seen = catalogue.active & catalogue.marked(unpack_bits(packed))
+    return int(seen.sum()) / catalogue.size if catalogue.size else 0.0

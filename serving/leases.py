@@ -18,7 +18,7 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg.rows import dict_row
 
-from features.arrays import Floats, Keys, is_in
+from features.arrays import Floats, Keys, Marks, are_marked
 from features.catalogue import read_style_preferences
 from features.database import Pool, query, transaction
 from features.host import ARTWORK_COLUMNS, USER_COLUMNS, Host
@@ -47,10 +47,10 @@ class Asker(Protocol):
 
 @dataclass(frozen=True)
 class UserState:
-    """What is known of a user at this moment; keys are artwork keys."""
+    """What is known of a user at this moment; keys are artwork keys, marks are by them."""
 
     known: bool  # the host's users table holds the user
-    seen: Keys
+    seen: Marks
     held: Keys  # on lease to this session, in order of offering, shown ones left out
     passes: Keys  # how often each of `held` was passed over
     retired: Keys  # taken out for this session: passed over too often
@@ -177,7 +177,7 @@ class Leases:
         """The row as arrays."""
         seen = unpack_seen(row)
         held = np.array(row["held"] or [], dtype=np.int32)
-        unshown = ~is_in(held, seen)
+        unshown = ~are_marked(seen, held)
         keys, weights = unpack_signals(row, self._settings.half_life_days)
         return UserState(
             known=bool(row["known"]),

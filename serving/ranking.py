@@ -55,8 +55,7 @@ class Candidates:
 
 def choose_candidates(catalogue: Catalogue, state: UserState, ask: Ask) -> Candidates:
     """Active artworks that the user has not seen, that fit, and that no other session of the user holds."""
-    unseen = catalogue.active.copy()
-    unseen[catalogue.rows(state.seen)] = False
+    unseen = catalogue.active & ~catalogue.marked(state.seen)
     left = int(np.count_nonzero(unseen))
     fitting = fits(catalogue, _orientation_of(ask, state))
     eligible = unseen & fitting

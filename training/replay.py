@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from features.arrays import Floats, Keys, Rows
+from features.arrays import Floats, Keys, Rows, mark
 from features.catalogue import Catalogue
 from features.errors import CannotScoreError
 from features.settings import Settings
@@ -123,7 +123,7 @@ def _state(pool: Catalogue, user: Known) -> UserState:
     """A user with one quiet session."""
     return UserState(
         known=True,
-        seen=pool.keys[user.seen],
+        seen=mark(pool.keys[user.seen]),
         held=_NONE,
         passes=_NONE,
         retired=_NONE,

@@ -18,7 +18,7 @@ import numpy as np
 import psycopg
 from psycopg.rows import dict_row
 
-from features.arrays import Floats, Keys
+from features.arrays import Floats, Keys, mark
 from features.database import query
 from features.errors import BadBundleError, UnknownListError
 from features.host import read_host
@@ -154,7 +154,7 @@ def _state_then(row: dict[str, Any], connection: psycopg.Connection, settings: S
     keys, weights = signals_then(asked, connection, settings)
     return UserState(
         known=True,
-        seen=np.setdiff1d(unpack_keys(marks[0] if marks else None), held),  # what it held was not seen yet
+        seen=mark(np.setdiff1d(unpack_keys(marks[0] if marks else None), held)),  # what it held was not seen yet
         held=held,
         passes=np.zeros(len(held), np.int32),
         retired=retired,

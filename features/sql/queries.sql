@@ -43,7 +43,7 @@ WHERE k.artwork_key = ANY(%(keys)s) ORDER BY k.artwork_key;
 -- host itself recorded lately is looked for each time (host_ahead), all of it at a session's start and every hour.
 -- name: user_states
 SELECT
-    (SELECT string_agg(int4send(s.block) || bit_send(s.bits), ''::bytea ORDER BY s.block) FROM vernissage.seen_bits AS s
+    (SELECT string_agg(int4send(s.block) || bit_send(s.bits), ''::bytea) FROM vernissage.seen_bits AS s
      WHERE s.user_id = q.user_id) AS seen,
     (SELECT string_agg(int4send(s.artwork_key), ''::bytea) FROM vernissage.seen AS s
      WHERE s.user_id = q.user_id AND s.loaded_by = q.session_id) AS loaded,

@@ -105,7 +105,7 @@ def _people(user_ids: Sequence[str], rows: Sequence[dict[str, Any]], gap: float)
     return People(
         user_ids=list(user_ids),
         users=_users(rows, gap),
-        seen=[unpack_seen(row) for row in rows],
+        seen=[np.flatnonzero(unpack_seen(row)).astype(np.int32) for row in rows],
         styles=[read_style_preferences(row["style_preferences"]) for row in rows],
         orientations=[row["preferred_orientation"] for row in rows],
         plans=[row["subscription_tier"] for row in rows],

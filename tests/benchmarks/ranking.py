@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from features.arrays import Keys
+from features.arrays import Keys, mark
 from features.catalogue import Catalogue, empty
 from features.settings import Settings
 from serving.bundle import Bundle
@@ -156,7 +156,7 @@ def _state(draw: np.random.Generator, count: int) -> UserState:
     nothing: Keys = np.zeros(0, np.int32)
     return UserState(
         known=True,
-        seen=seen,
+        seen=mark(seen),
         held=nothing,
         passes=nothing,
         retired=nothing,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from features.arrays import mark
 from features.content import LENGTH
 from features.errors import CannotScoreError
 from features.settings import Settings
@@ -45,7 +46,7 @@ def task_of(view: View, kind: int, name: str = "") -> Task:
     """A request of somebody who likes one kind."""
     none, liked = np.zeros(0, np.int32), np.array([kind, kind + KINDS], np.int32)
     state = UserState(
-        known=True, seen=liked, held=none, passes=none, retired=none, held_elsewhere=none, next_expiry=None,
+        known=True, seen=mark(liked), held=none, passes=none, retired=none, held_elsewhere=none, next_expiry=None,
         last_list=None, signal_keys=liked, signal_weights=np.ones(2, np.float32), orientation=None, styles=[],
     )  # fmt: skip
     rows = np.arange(2 * KINDS, ARTWORKS, dtype=np.int32)

@@ -12,6 +12,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from features.arrays import mark
 from features.content import LENGTH
 from features.settings import Settings
 from serving.experiments.assignment import Plan
@@ -97,7 +98,7 @@ def kinds_listed(variety: float) -> list[int]:
     none = np.zeros(0, np.int32)
     seen = np.array([0, 4, 8, 1], np.int32)
     state = UserState(
-        known=True, seen=seen, held=none, passes=none, retired=none, held_elsewhere=none, next_expiry=None,
+        known=True, seen=mark(seen), held=none, passes=none, retired=none, held_elsewhere=none, next_expiry=None,
         last_list=None, signal_keys=seen, signal_weights=np.ones(4, np.float32), orientation=None, styles=[],
     )  # fmt: skip
     settings = Settings(variety=variety, rank_deadline_ms=60_000.0)
