@@ -89,9 +89,10 @@ def _measured_on(kept: Mapping[str, Result]) -> str:
     machines = {_machine(result["machine"]) for result in kept.values()}
     commits = {result["commit"][:9] + ("+" if result["commit"].endswith("+") else "") for result in kept.values()}
     days = sorted({result["at"][:10] for result in kept.values()})
+    changed = " (+: with files changed)" if any(commit.endswith("+") for commit in commits) else ""
     return (
         f"Measured on {'; '.join(sorted(machines))}, {' to '.join(dict.fromkeys((days[0], days[-1])))},"
-        f" commit {', '.join(sorted(commits))} (+: with files changed)."
+        f" commit {', '.join(sorted(commits))}{changed}."
     )
 
 
