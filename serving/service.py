@@ -7,23 +7,26 @@ stand in `telemetry`). Our paths, and every path that is not BentoML's, go strai
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
 import threading
+from functools import cache
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # before bentoml is imported: no phone-home
 
 import bentoml
-from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from features.postgres import database_url
 from features.settings import read_settings
-from serving.api.app import make_app
 from serving.telemetry import configure_logging
-from serving.worker import Worker
+
+if TYPE_CHECKING:
+    from serving.worker import Worker
 
 TURN_SECONDS = 0.0005  # after which a thread lets another one go on: Python's own 5 ms hold up ranking under load
 PROBES = ("/livez", "/readyz", "/healthz")
@@ -61,7 +64,17 @@ def _tell_of_end(worker: Worker) -> None:
     signal.signal(signal.SIGTERM, ended)
 
 
-app: Starlette = make_app(_worker)
+@cache
+def _application() -> ASGIApp:
+    """Our application. BentoML's supervisor imports this module too, before any worker, and needs none of it."""
+    from serving.api.app import make_app  # noqa: PLC0415 - so that no worker waits for the supervisor's imports
+
+    return make_app(_worker)
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Our application, made by the worker that asks for it."""
+    await _application()(scope, receive, send)
 
 
 @bentoml.service(
@@ -78,6 +91,9 @@ class Vernissage:
     """Unseen artworks over HTTP."""
 
     def __init__(self) -> None:
+        from serving.worker import Worker  # noqa: PLC0415 - as above
+
+        _application()
         configure_logging()
         sys.setswitchinterval(TURN_SECONDS)
         settings = read_settings()
@@ -88,6 +104,8 @@ class Vernissage:
         """Open the pool of connections and read the pool of artworks."""
         _tell_of_end(self.worker)
         await self.worker.start()
+        gc.collect()
+        gc.freeze()  # what the start has made stays: each full collection would go through all of it, in one stall
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
