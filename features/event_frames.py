@@ -29,7 +29,10 @@ class Numbered:
 
 
 def unpack_events(packed: Iterable[Packed], artwork_of: Mapping[int, str]) -> Numbered:
-    """What the queries `learn_seen` and `learn_events` pack; ``artwork_of`` has the id of every key. NaN means null."""
+    """What the queries `learn_seen` and `learn_events` pack, as far as ``artwork_of`` has the id of a key.
+
+    A value that is NaN is null.
+    """
     groups = list(packed)
     users = sorted({user for user, *_ in groups})
     place = {user: number for number, user in enumerate(users)}
@@ -43,8 +46,10 @@ def unpack_events(packed: Iterable[Packed], artwork_of: Mapping[int, str]) -> Nu
         "value": values.astype(np.float32),
         "at": _joined((at for _, _, _, at, _ in groups), ">i8").astype(np.int64) + _YEAR_2000,
     }
+    named = np.array([key in artwork_of for key in keys.tolist()], dtype=bool)
     frame = pl.DataFrame(rows, schema=_NUMBERS).with_columns(pl.col("value").fill_nan(None))
-    return Numbered(users, [artwork_of[key] for key in keys.tolist()], frame)
+    ids = [artwork_of.get(key, "") for key in keys.tolist()]
+    return Numbered(users, ids, frame.filter(pl.Series(named[artworks], dtype=pl.Boolean)))
 
 
 def number_events(frame: pl.DataFrame) -> Numbered:

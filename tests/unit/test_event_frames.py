@@ -55,6 +55,13 @@ def test_packed_and_written_events_end_in_one_frame() -> None:
     assert found.schema == wanted.schema
 
 
+def test_what_has_no_artwork_any_more_is_left_out() -> None:
+    """A key without an id; the others keep their own values."""
+    events = packed("bob", "dwell", [9, 7, 8], [1, 2, 3], [1.0, 2.0, 3.0])
+    found = join_events([unpack_events([events, packed("eve", "displayed", [8], [4])], {7: "a"})])
+    assert found.equals(text(("bob", "a", "dwell", 2.0, 2)))
+
+
 def test_no_events_are_a_frame_too() -> None:
     """With the same columns."""
     assert join_events([unpack_events([], {}), number_events(text())]).schema == text().schema
