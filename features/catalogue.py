@@ -3,7 +3,7 @@
 Rows are only ever added and an artwork keeps its row while the process lives; one that leaves the pool becomes
 inactive. Rows with one and the same image are one artwork: the first stands for all of them, and whatever is known
 of another (seen, on lease) counts for it. The snapshot is a copy that is safe to be late: what is served is checked
-against the database again (query lease_list), and what a user has seen never comes from here.
+against the database again (query lease_lists), and what a user has seen never comes from here.
 """
 
 from __future__ import annotations

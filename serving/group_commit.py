@@ -1,4 +1,4 @@
-"""Writes that arrive while another is under way go together in the next one: one transaction and one flush for all.
+"""What arrives while a write is under way goes together in the next one: one transaction and one flush for all.
 
 A commit waits for the disk once, however much it holds. So nobody waits longer than for the write that is under way and
 the one that follows, and the more arrive the fewer commits each needs (group commit: DeWitt et al., "Implementation

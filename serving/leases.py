@@ -1,7 +1,7 @@
 """Users' states and the lists on lease: the database trips of one or more requests, inside one short transaction.
 
 The first takes the users' locks; the second reads what they have seen, what other sessions hold and the latest signals;
-the third writes the lists, which are the leases. Between the two nothing waits for anything but the ranking.
+the third writes the lists, which are the leases. Between these two nothing waits for anything but the ranking.
 """
 
 from __future__ import annotations

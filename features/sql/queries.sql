@@ -763,7 +763,7 @@ WHERE s.user_id = %(user_id)s AND s.seen_at <= %(at)s
   AND s.artwork_key NOT IN (SELECT e.artwork_key FROM vernissage.events AS e WHERE e.user_id = %(user_id)s
                             GROUP BY e.artwork_key HAVING min(e.received_at) > %(at)s AND min(e.at) <= %(at)s);
 
--- The signals that user_state gave at a time.
+-- The signals that user_states gave at a time.
 -- name: signals_then
 SELECT string_agg(int4send(r.artwork_key), ''::bytea) AS keys,
        string_agg(int4send(array_position(%(kinds)s::text[], r.kind) - 1), ''::bytea) AS kinds,
@@ -1469,7 +1469,7 @@ LEFT JOIN LATERAL (
 LEFT JOIN LATERAL (SELECT {columns} FROM public.users AS h WHERE h.id = n.user_id) AS u ON true
 ORDER BY n.place;
 
--- The latest signals of each user, as user_state has them, packed: key, kind (its place in `kinds`), value, age in days.
+-- The latest signals of each user, as user_states has them, packed: key, kind (its place in `kinds`), value, age in days.
 -- name: taste_state
 SELECT n.user_id, r.keys, r.kinds, r.values, r.ages
 FROM unnest(%(user_ids)s::text[]) WITH ORDINALITY AS n (user_id, place)
