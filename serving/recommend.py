@@ -1,8 +1,7 @@
 """The one path of a recommendation: unseen -> ranker -> ladder -> lease.
 
 What may be offered is serving.ranking's, in which order serving.sorter's; requests that come at once go the path
-together. Only the database is indispensable: without it nobody
-knows what was seen, and a guess could repeat.
+together. Only the database is indispensable: without it nobody knows what was seen, and a guess could repeat.
 """
 
 from __future__ import annotations

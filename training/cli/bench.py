@@ -18,7 +18,7 @@ Names = Annotated[list[str] | None, typer.Argument(help="Which of them; all by d
 
 
 def bench(names: Names = None) -> None:
-    """Measure speed on this machine, each figure beside a reference of the same run; results are kept as JSON."""
+    """Measure speed on this machine, each figure beside a reference of the same run; results are kept and drawn."""
     if not (CLONE / "tests" / "benchmarks").is_dir():
         raise BenchmarksMissingError(folder=CLONE)
     command = [sys.executable, "-m", "tests.benchmarks", *(names or [])]
