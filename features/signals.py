@@ -16,7 +16,7 @@ import polars as pl
 import psycopg
 
 from features.database import query
-from features.event_frames import in_order, join_events, number_events, runs, unpack_events
+from features.event_frames import Numbered, in_order, join_events, number_events, runs, unpack_events
 from features.weights import KINDS, weigh
 
 
@@ -40,15 +40,29 @@ def read_events(connection: psycopg.Connection) -> Events:
     where either leads to none or to several it is left out and counted. A person's last vote on an artwork counts.
     Tables of the host that are absent count as empty.
     """
+    return join(read_own(connection), *read_host(connection))
+
+
+def read_own(connection: psycopg.Connection) -> Numbered:
+    """What our own schema knows."""
     packed = [row for name in ("learn_seen", "learn_events") for row in _fetch(connection, query(name))]
+    return unpack_events(packed, dict(_fetch(connection, query("learn_keys"))))
+
+
+def read_host(connection: psycopg.Connection) -> tuple[Numbered, int]:
+    """What the host's tables know beyond that, and the number of votes that were left out."""
     texts = []
     if _has_table(connection, "public.user_art_impressions"):
         texts.append(_copy_events(connection, query("learn_impressions")))
     if _has_table(connection, "public.art_favorites"):
         texts.append(_copy_events(connection, query("learn_favourites")))
     votes, left_out = _read_votes(connection)
-    ours = unpack_events(packed, dict(_fetch(connection, query("learn_keys"))))
-    return Events(join_events([ours, number_events(pl.concat([*texts, votes]))]), left_out)
+    return number_events(pl.concat([*texts, votes])), left_out
+
+
+def join(own: Numbered, hosts: Numbered, votes_left_out: int) -> Events:
+    """All of it, as `read_events` has it."""
+    return Events(join_events([own, hosts]), votes_left_out)
 
 
 def sum_signals(events: pl.DataFrame, half_life_days: float, until: datetime | None = None) -> pl.DataFrame:

@@ -10,6 +10,7 @@ import hashlib
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,13 +18,16 @@ import msgspec
 import numpy as np
 import psycopg
 
+from features import postgres
 from features.catalogue import Catalogue
+from features.database import connect
 from features.errors import TooFewSessionsError, TooLittleDataError
 from features.settings import Settings
+from features.signals import join, read_host, read_own
 from serving import bundle as bundles
 from serving.bundle import Bundle
 from training import content, tracking
-from training.dataset import Snapshot, split, take_snapshot
+from training.dataset import Snapshot, make_snapshot, split
 from training.evaluate import Judged
 from training.habits import Habits, learn_habits
 from training.judging import judge_on, require_enough, rules_of
@@ -56,8 +60,13 @@ def train(
 
 
 def read_given(settings: Settings, connection: psycopg.Connection) -> Given:
-    """Signals and pool as they are now."""
-    return Given(take_snapshot(connection, settings.half_life_days), take_pool(connection))
+    """Signals and pool as they are now; over a second connection as well, so that PostgreSQL works with two cores."""
+    with connect(postgres.database_url(settings), autocommit=True) as other, ThreadPoolExecutor(1) as beside:
+        hosts = beside.submit(read_host, other)
+        pool = beside.submit(take_pool, other)
+        events = join(read_own(connection), *hosts.result())
+        snapshot = make_snapshot(events.frame, settings.half_life_days, events.votes_left_out)
+        return Given(snapshot, pool.result())
 
 
 def train_on(learner: Learner, given: Given, settings: Settings, *, seed: int = 0, on_step: Step = print) -> Trained:

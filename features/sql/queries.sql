@@ -814,9 +814,9 @@ FROM vernissage.seen AS s GROUP BY s.user_id;
 SELECT i.user_id, i.artwork_id, 'displayed' AS kind, NULL::real AS value,
        (date_part('epoch', i.viewed_at) * 1000000)::bigint AS at
 FROM public.user_art_impressions AS i
-WHERE NOT EXISTS (
-    SELECT FROM vernissage.seen AS s JOIN vernissage.artwork_keys AS k USING (artwork_key)
-    WHERE s.user_id = i.user_id AND k.artwork_id = i.artwork_id);
+LEFT JOIN vernissage.artwork_keys AS k ON k.artwork_id = i.artwork_id
+LEFT JOIN vernissage.seen_bits AS b ON b.user_id = i.user_id AND b.block = k.artwork_key >> 10
+WHERE coalesce(get_bit(b.bits, k.artwork_key & 1023), 0) = 0;
 
 -- name: learn_events
 SELECT e.user_id, e.kind, string_agg(int4send(e.artwork_key), ''::bytea) AS keys,
