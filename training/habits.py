@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from features.errors import TooFewSessionsError
+from features.event_frames import number
 from features.settings import Settings
 from features.visits import PAUSE, Visits, find_visits
 from serving.generation.demand import DAY, STORED, Counts, Forecast, Numbers, Users
@@ -106,7 +107,7 @@ def learn_habits(events: pl.DataFrame, settings: Settings, seed: int = 0) -> Hab
 def displays_of(events: pl.DataFrame) -> Displays:
     """The displays among a snapshot's events."""
     shown = events.filter(pl.col("kind") == "displayed").select("user_id", pl.col("at").dt.epoch("us") / 1e6)
-    _, rows = np.unique(shown["user_id"].to_numpy(), return_inverse=True)
+    _, rows = number(shown["user_id"])
     at = shown["at"].to_numpy()
     order = np.lexsort((at, rows))
     return Displays(rows[order].astype(np.int64), at[order])

@@ -92,7 +92,7 @@ def cold_recall(recommended: Sequence[str], relevant: Collection[str], trained: 
     >>> cold_recall(["new", "old"], {"new", "newer", "old"}, trained={"old"})
     0.5
     """
-    cold = set(relevant) - set(trained)
+    cold = set(relevant).difference(trained)
     return recall(recommended, cold) if cold else None
 
 
