@@ -7,7 +7,7 @@ the training side of a split.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -27,6 +27,7 @@ from serving.ranking import Ask, choose_candidates, model_scores
 from serving.sorter import Sorter, Task
 
 PATIENT = Settings(rank_deadline_ms=60_000.0)  # what is judged is the model and not the machine
+GROUP = 500_000  # candidates that are ranked in one turn of a thread, over users
 _NONE: Keys = np.zeros(0, np.int32)
 
 
@@ -45,7 +46,7 @@ class Replay:
     def __init__(self, bundle: Bundle, pool: Catalogue) -> None:
         self.view = View(pool, make_model(bundle).aligned(pool.ids, pool.vectors))
 
-    def lists(self, users: Iterable[Known], places: int) -> list[Rows]:
+    def lists(self, users: Sequence[Known], places: int) -> list[Rows]:
         """The list of each user, catalogue rows, best first."""
         with ThreadPoolExecutor(1) as apart:  # a notebook has an event loop running already
             return apart.submit(asyncio.run, self._lists(users, places)).result()
@@ -69,20 +70,24 @@ class Replay:
             return None
         return scores - np.float32(median)
 
-    async def _lists(self, users: Iterable[Known], places: int) -> list[Rows]:
-        """One after the other, as one worker would."""
+    async def _lists(self, users: Sequence[Known], places: int) -> list[Rows]:
+        """In groups, as one worker would."""
         sorter = Sorter(PATIENT)
         ask = Ask(user_id="", session_id="", limit=places)
+        size = max(1, GROUP // max(len(self.view.catalogue.keys), 1))
+        groups = [users[start : start + size] for start in range(0, len(users), size)]
         try:
-            return [await self._list(sorter, _state(self.view.catalogue, user), ask) for user in users]
+            return [rows for group in groups for rows in await self._rank(sorter, group, ask)]
         finally:
             sorter.close()
 
-    async def _list(self, sorter: Sorter, state: UserState, ask: Ask) -> Rows:
-        """The best of what the user has not seen."""
-        candidates = choose_candidates(self.view.catalogue, state, ask)
-        (ranking,) = await sorter.rank([Task(self.view, state, ask, candidates.rows)])
-        return ranking.rows[: ask.limit]
+    async def _rank(self, sorter: Sorter, users: Sequence[Known], ask: Ask) -> list[Rows]:
+        """The best of what each user has not seen."""
+        states = [_state(self.view.catalogue, user) for user in users]
+        tasks = [
+            Task(self.view, state, ask, choose_candidates(self.view.catalogue, state, ask).rows) for state in states
+        ]
+        return [ranking.rows[: ask.limit] for ranking in await sorter.rank(tasks)]
 
 
 def rows_in(pool: Catalogue, artwork_ids: Sequence[str]) -> Rows:

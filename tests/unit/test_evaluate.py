@@ -12,7 +12,7 @@ from features.catalogue import Catalogue
 from features.content import LENGTH
 from serving.bundle import Bundle
 from tests.given import DAY, signals
-from training import content, popularity
+from training import content, popularity, replay
 from training.dataset import Snapshot, Split
 from training.evaluate import FIGURES, Judged, Rules, judge
 from training.learner import Given, Learner, learn
@@ -104,6 +104,15 @@ def test_intervals_lie_around_the_means() -> None:
         assert low <= mean <= high
         assert mean == pytest.approx(found.metrics[f"{name}_at_4"])
     assert "recall_warm" not in found.intervals()
+
+
+def test_who_is_judged_beside_whom_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lists are made for groups of users; they are the same for each alone."""
+    together = judged(content.make_learner())
+    monkeypatch.setattr(replay, "GROUP", 1)
+    alone = judged(content.make_learner())
+    assert alone.metrics == together.metrics
+    assert alone.users.equals(together.users)
 
 
 def test_where_nobody_liked_a_thing_there_is_nothing_to_judge() -> None:
