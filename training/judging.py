@@ -15,11 +15,10 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from features.catalogue import Catalogue
 from features.errors import TooLittleDataError, TooManyArtworksError, UnknownModelError
 from features.settings import Settings
 from serving.bundle import Manifest
-from training.dataset import Snapshot, Split, split
+from training.dataset import Snapshot, split
 from training.evaluate import Judged, Rules, judge, split_of_files
 from training.learner import Given, Learner, learn
 from training.recipes import make_learner, remake_learner
@@ -81,11 +80,6 @@ def require_enough(learner: Learner, snapshot: Snapshot, least_users: int) -> No
         raise TooLittleDataError(
             model=learner.name, users=snapshot.users, interactions=snapshot.signals.height, min_users=least_users
         )
-
-
-def judge_on(learner: Learner, halves: Split, pool: Catalogue, rules: Rules) -> Judged:
-    """Fit on one side of the split and judge on the other."""
-    return judge(learn(learner, Given(halves.train, pool)), halves, pool, rules)
 
 
 def rules_of(settings: Settings, seed: int) -> Rules:

@@ -65,6 +65,7 @@ class Learner:
     fold_in: FoldIn
     fit: Callable[[Given], Fitted]
     params: Mapping[str, Any] = field(default_factory=dict)
+    one_core: bool = False  # its fit leaves the others idle, and takes little memory: two may go on at once
 
 
 def of_matrix(

@@ -6,6 +6,7 @@ No users in the result: serving folds each one in from the latest signals.
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -36,7 +37,8 @@ class NmfConfig(msgspec.Struct, frozen=True, kw_only=True):
 def make_learner(config: NmfConfig) -> Learner:
     """NMF as a learner with these settings."""
     name = "minibatch-nmf" if config.batch_size else "nmf"
-    return of_matrix(name, "factors", "nonnegative", lambda given: fit(given, config), msgspec.structs.asdict(config))
+    settings = msgspec.structs.asdict(config)
+    return replace(of_matrix(name, "factors", "nonnegative", lambda given: fit(given, config), settings), one_core=True)
 
 
 def fit(interactions: Interactions, config: NmfConfig) -> dict[str, np.ndarray]:

@@ -1,15 +1,17 @@
 """One training run: snapshot, split, fit and judge, fit again on everything, register. Publishing is training.publish.
 
 The judged model saw the training side of the split only; the registered one is fitted on all signals with the same
-settings. With too few users nothing is learnt, and the bundle says so: content and heuristics only.
+settings, meanwhile. With too few users nothing is learnt, and the bundle says so: content and heuristics only.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import tempfile
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +19,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import psycopg
+from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
 
 from features import postgres
 from features.catalogue import Catalogue
@@ -28,9 +32,9 @@ from serving import bundle as bundles
 from serving.bundle import Bundle
 from training import content, tracking
 from training.dataset import Snapshot, make_snapshot, split
-from training.evaluate import Judged
+from training.evaluate import Judged, judge
 from training.habits import Habits, learn_habits
-from training.judging import judge_on, require_enough, rules_of
+from training.judging import require_enough, rules_of
 from training.learner import Given, Learner, learn
 from training.pool import take_pool
 from training.probes import make_probes
@@ -75,22 +79,43 @@ def train_on(learner: Learner, given: Given, settings: Settings, *, seed: int = 
     try:
         require_enough(learner, snapshot, settings.min_training_users)
     except TooLittleDataError as error:
-        bundle = make_bundle(content.make_learner(), given, "none", {}, habits=_habits(given, settings, seed, on_step))
+        habits = _habits(lambda: learn_habits(snapshot.events, settings, seed), on_step)
+        bundle = make_bundle(learn(content.make_learner(), given), given, "none", {}, habits=habits)
         return _register(bundle, snapshot, settings, {}, Judged(), too_little=str(error))
     started = time.monotonic()
-    halves = split(snapshot, seed)
-    on_step(f"judging {learner.name} on {halves.test_users:,} users")
-    rules = rules_of(settings, seed)
-    judged = judge_on(learner, halves, given.pool, rules)
-    on_step(f"fitting {learner.name} on {snapshot.users:,} users and {snapshot.artworks:,} artworks")
-    habits = _habits(given, settings, seed, on_step)
-    bundle = make_bundle(learner, given, halves.kind, judged.metrics, str(rules), habits=habits)
+    halves, rules = split(snapshot, seed), rules_of(settings, seed)
+    on_step(
+        f"fitting {learner.name} on {snapshot.users:,} users and {snapshot.artworks:,} artworks, "
+        f"and judging it on {halves.test_users:,} users"
+    )
+    with _at_once(learner) as beside:
+        early = beside.submit(learn, learner, Given(halves.train, given.pool))
+        judging = beside.submit(lambda: judge(early.result(), halves, given.pool, rules))
+        forecast = beside.submit(learn_habits, snapshot.events, settings, seed)
+        if not learner.one_core:
+            judging.result()
+        fitted = learn(learner, given)
+        judged, habits = judging.result(), _habits(forecast.result, on_step)
+    bundle = make_bundle(fitted, given, halves.kind, judged.metrics, str(rules), habits=habits)
     on_step("registering")
     return _register(bundle, snapshot, settings, {"training_seconds": time.monotonic() - started}, judged)
 
 
+@contextlib.contextmanager
+def _at_once(learner: Learner) -> Iterator[ThreadPoolExecutor]:
+    """Two threads beside this one.
+
+    How many threads libraries use and which warnings are shown is the process's: what one fit sets must not end with
+    another's.
+    """
+    limits = threadpool_limits(1 if learner.one_core else None)
+    with limits, warnings.catch_warnings(), ThreadPoolExecutor(2) as beside:
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield beside
+
+
 def make_bundle(
-    learner: Learner,
+    fitted: Bundle,
     given: Given,
     split_kind: str,
     metrics: dict[str, float],
@@ -98,12 +123,12 @@ def make_bundle(
     *,
     habits: Habits | None = None,
 ) -> Bundle:
-    """Fit on the whole snapshot and say in the manifest what it is made of; only `created_at` depends on the clock.
+    """Say in the manifest of what was ``fitted`` on the whole snapshot what it is made of, and give it its probes.
 
     ``habits``: the forecast of demand that travels with it. Split, pool and ``judged_by`` (the rules) tell whether the
     metrics of two bundles can be compared.
     """
-    fitted, snapshot = learn(learner, given), given.snapshot
+    snapshot = given.snapshot
     about = {
         "users": snapshot.users,
         "artworks": snapshot.artworks,
@@ -120,11 +145,10 @@ def make_bundle(
     return replace(fitted, manifest=manifest, arrays=arrays)
 
 
-def _habits(given: Given, settings: Settings, seed: int, on_step: Step) -> Habits | None:
+def _habits(learnt: Callable[[], Habits], on_step: Step) -> Habits | None:
     """The forecast of demand, or None, said, where there were too few visits to learn from."""
-    on_step("fitting the forecast of demand")
     try:
-        return learn_habits(given.snapshot.events, settings, seed)
+        return learnt()
     except TooFewSessionsError as error:
         on_step(f"no forecast of demand: {error}")
         return None

@@ -31,7 +31,7 @@ from training import als, nmf, tracking
 from training.evaluate import Judged
 from training.gate import promote
 from training.judging import _forget_peak, _peak_mb
-from training.learner import Learner
+from training.learner import Learner, learn
 from training.publish import publish
 from training.run import _register, make_bundle, read_given, train
 from training.synth import make_world
@@ -107,7 +107,7 @@ def _unjudged(learner: Learner, settings: Settings, connection: psycopg.Connecti
     started = time.perf_counter()
     given = read_given(settings, connection)
     reading.append(time.perf_counter() - started)
-    bundle = make_bundle(learner, given, "none", {})
+    bundle = make_bundle(learn(learner, given), given, "none", {})
     version = _register(bundle, given.snapshot, settings, {}, Judged()).version
     publish(version, settings, connection)
 

@@ -18,6 +18,7 @@ from tests.learning import learn
 from training import roster, tracking
 from training.judging import judge_alone
 from training.learner import Given
+from training.learner import learn as fit
 from training.recipes import make_learner, remake_learner
 from training.run import make_bundle, read_given
 from training.search import SPACES, draw_points
@@ -140,7 +141,7 @@ def test_a_recipe_is_read_back_from_the_bundle(name: str, ready: Settings, conne
     else:
         setting, value = next((key, value) for key, value in learner.params.items() if type(value) is int)
         changed = make_learner(name, {setting: value + 1}, seed=3)
-    manifest = make_bundle(changed, given, "time", {}).manifest
+    manifest = fit(changed, given).manifest
     again = remake_learner(manifest)
     assert (again.name, again.kind, dict(again.params)) == (changed.name, changed.kind, dict(changed.params))
 
@@ -152,7 +153,8 @@ def test_equal_data_and_seed_give_equal_bytes(
     """The whole bundle but for the time it was made; als too, whose threads share rows and never a sum."""
     given = read_given(ready, connection)
     for turn in ("once", "again"):
-        bundle = make_bundle(make_learner(name), Given(given.snapshot, given.pool), "time", {})
+        fresh = Given(given.snapshot, given.pool)
+        bundle = make_bundle(fit(make_learner(name), fresh), fresh, "time", {})
         bundles.save(tmp_path / turn, bundle.manifest, bundle.arrays)
     arrays = {(tmp_path / turn / bundles.ARRAYS).read_bytes() for turn in ("once", "again")}
     assert len(arrays) == 1

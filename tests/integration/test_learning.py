@@ -8,18 +8,22 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import msgspec
+import numpy as np
 import polars as pl
 import psycopg
 import pytest
 from mlflow import MlflowClient
 from structlog.testing import capture_logs
+from threadpoolctl import threadpool_info, threadpool_limits
 from typer.testing import Result
 
 from features.errors import BadBundleError, NoEarlierVersionError, TooLittleDataError, TrackingError
@@ -30,7 +34,9 @@ from tests.learning import RECIPE, learn
 from training import nmf, popularity, tracking
 from training.dataset import take_snapshot
 from training.evaluate import FIGURES, WITH_ERROR
+from training.learner import learn as fit
 from training.publish import deliver, live_version, publish, rollback
+from training.run import _at_once, read_given
 from training.synth import World
 from training.synth_store import write_world
 from training.watch import Watcher
@@ -174,6 +180,41 @@ def test_equal_rows_have_an_equal_hash(connection: psycopg.Connection, world: Wo
 
 
 # Training -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_registered_is_fitted_on_everything(
+    two_versions: Settings, connection: psycopg.Connection, tmp_path: Path
+) -> None:
+    """Bit for bit what the learner makes of it alone, though a fit to be judged went on at the same time."""
+    registered = bundles.load(tracking.download(two_versions, "2", tmp_path))
+    alone = fit(NMF, read_given(two_versions, connection))
+    for name, array in alone.arrays.items():
+        np.testing.assert_array_equal(registered.arrays[name], array)
+
+
+def test_fits_at_once_leave_threads_and_warnings_as_they_were() -> None:
+    """Also where the one that began first ends first, and restores what it found."""
+    with threadpool_limits(2), warnings.catch_warnings():
+        warnings.simplefilter("default")
+        before = [each["num_threads"] for each in threadpool_info()], warnings.filters[:]
+        first, second = threading.Event(), threading.Event()
+
+        def fit_first() -> None:
+            with threadpool_limits(1), warnings.catch_warnings():
+                first.set()
+                second.wait()
+
+        def fit_second() -> list[int]:
+            first.wait()
+            with threadpool_limits(1), warnings.catch_warnings():
+                second.set()
+                other.result()
+                return [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
+
+        with _at_once(NMF) as beside:
+            other = beside.submit(fit_first)
+            assert set(beside.submit(fit_second).result()) == {1}
+        assert ([each["num_threads"] for each in threadpool_info()], warnings.filters[:]) == before
 
 
 def test_each_training_is_one_run_and_one_version(two_versions: Settings, connection: psycopg.Connection) -> None:
