@@ -21,6 +21,7 @@ from features.host import Host, read_host
 from features.settings import Settings
 from features.weights import KINDS
 from serving.generation.situation import DISPLAYS, Situation
+from serving.host_artworks import HostArtworks
 from serving.impressions import MOST_PASSES, Impressions
 from serving.leases import Leases
 from serving.library import Library
@@ -160,6 +161,7 @@ def _lists(host: Host, settings: Settings, user: str) -> Iterator[Statement]:
     ]
     times = {"first_seconds": 60.0, "stretch_seconds": 90.0, "grace_seconds": 60.0}
     yield Statement("lease_lists", leases._lease, times | {"lists": json.dumps(lists)})
+    yield Statement("host_artworks", HostArtworks(host, most=1)._query, {"keys": keys})
 
 
 def _displays(host: Host, settings: Settings, user: str) -> Iterator[Statement]:

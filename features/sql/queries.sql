@@ -148,8 +148,8 @@ UPDATE vernissage.absorbed AS b SET checked_at = '-infinity' WHERE b.user_id = %
 
 -- Write lists of different users, each a JSON object: of its artworks only those that are active at this moment and that
 -- neither we nor the host has marked as seen (but for those that the session itself has loaded), the first `requested` of
--- them in order; a row is the lease, the exposure log and the attribution key. Returns the artworks as the host has them
--- now, with the place of their list.
+-- them in order; a row is the lease, the exposure log and the attribution key. Returns the artworks' keys and in which
+-- version the host has them now, a row per list.
 -- name: lease_lists
 WITH asked AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(lists)s::json) AS l (
@@ -161,7 +161,7 @@ WITH asked AS MATERIALIZED (
 ), offered AS MATERIALIZED (
     SELECT l.place, f.*
     FROM asked AS l CROSS JOIN LATERAL (
-        SELECT o.artwork_key, o.score, o.rung, o.propensity, o.position, {columns}
+        SELECT o.artwork_key, o.score, o.rung, o.propensity, o.position, a.xmin::text::bigint AS row_version
         FROM unnest(l.artwork_keys, l.scores, l.rungs, l.propensities)
              WITH ORDINALITY AS o (artwork_key, score, rung, propensity, position)
         JOIN vernissage.artwork_keys AS k ON k.artwork_key = o.artwork_key
@@ -174,12 +174,14 @@ WITH asked AS MATERIALIZED (
         ORDER BY o.position
         LIMIT l.requested) AS f
 ), made AS MATERIALIZED (
-    SELECT l.*, g.keys, g.their_scores, g.their_rungs, g.their_propensities, coalesce(g.fresh, '{}') AS fresh
+    SELECT l.*, g.keys, g.their_scores, g.their_rungs, g.their_propensities, g.row_versions,
+           coalesce(g.fresh, '{}') AS fresh
     FROM asked AS l LEFT JOIN LATERAL (
         SELECT array_agg(f.artwork_key ORDER BY f.position) AS keys,
                array_agg(f.score ORDER BY f.position) AS their_scores,
                array_agg(f.rung ORDER BY f.position) AS their_rungs,
                array_agg(f.propensity ORDER BY f.position) AS their_propensities,
+               array_agg(f.row_version ORDER BY f.position) AS row_versions,
                array_agg(f.artwork_key ORDER BY f.position) FILTER (WHERE f.artwork_key <> ALL (l.held)) AS fresh
         FROM offered AS f WHERE f.place = l.place) AS g ON true
 ), list AS (
@@ -209,9 +211,14 @@ WITH asked AS MATERIALIZED (
         last_list = excluded.last_list, held = excluded.held, passes = excluded.passes, retired = excluded.retired
     RETURNING s.user_id, s.expires_at, s.shown
 )
-SELECT f.*, s.expires_at, s.shown
-FROM offered AS f JOIN asked AS l ON l.place = f.place JOIN session AS s ON s.user_id = l.user_id
-ORDER BY f.place, f.position;
+SELECT coalesce(m.keys, '{}') AS keys, coalesce(m.row_versions, '{}') AS row_versions, s.expires_at, s.shown
+FROM made AS m JOIN session AS s ON s.user_id = m.user_id
+ORDER BY m.place;
+
+-- name: host_artworks
+SELECT k.artwork_key, a.xmin::text::bigint AS row_version, {columns}
+FROM vernissage.artwork_keys AS k JOIN public.art_sessions AS a ON a.id = k.artwork_id
+WHERE k.artwork_key = ANY (%(keys)s::integer[]);
 
 -- Impressions -----------------------------------------------------------------------------------------------------
 
