@@ -222,7 +222,7 @@ WHERE k.artwork_key = ANY (%(keys)s::integer[]);
 
 -- Impressions -----------------------------------------------------------------------------------------------------
 
--- Record a batch of events in one statement: the log (once per event), the seen marks (any signal comes from somebody
+-- Record a batch of events, a JSON object each, in one statement: the log (once per event), the seen marks (any signal comes from somebody
 -- who has seen the artwork), the host's own impressions (only for users and artworks that the host holds; its first
 -- sighting stays), and the end of the leases. A fenced event is a claim: it counts only while its session holds the
 -- artwork under that lease and nobody has shown it. Unfenced ones are always recorded: they have happened.
@@ -230,9 +230,9 @@ WHERE k.artwork_key = ANY (%(keys)s::integer[]);
 -- whole for that, and go on so with the prepared plan when it has grown. Returns one byte per event, in order.
 -- name: record_events
 WITH named AS (
-    SELECT * FROM unnest(
-        %(event_keys)s::uuid[], %(user_ids)s::text[], %(artwork_ids)s::text[], %(kinds)s::text[], %(session_ids)s::text[],
-        %(lease_ids)s::uuid[], %(values)s::real[], %(ats)s::timestamptz[], %(fenced)s::boolean[])
+    SELECT * FROM ROWS FROM (json_to_recordset(%(events)s::json) AS (
+        event_key uuid, user_id text, artwork_id text, kind text, session_id text, lease_id uuid, value real,
+        at timestamptz, fenced boolean))
     WITH ORDINALITY AS n (event_key, user_id, artwork_id, kind, session_id, lease_id, value, at, fenced, ordinal)
 ), people AS MATERIALIZED (
     SELECT u.id FROM public.users AS u WHERE u.id = ANY (%(users)s::text[])
@@ -325,7 +325,8 @@ WITH named AS (
                  ) AS displayed,
                  array_agg(coalesce(session_id, '')) AS session_ids
           FROM counted GROUP BY user_id) AS d
-    WHERE o.user_id = d.user_id AND (o.held && d.keys OR o.session_id = ANY (d.session_ids))
+    WHERE o.user_id = ANY (%(users)s::text[]) AND o.user_id = d.user_id
+      AND (o.held && d.keys OR o.session_id = ANY (d.session_ids))
 )
 SELECT string_agg(set_byte('\x00', 0, r.flags), ''::bytea ORDER BY r.ordinal)
 FROM (
