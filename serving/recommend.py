@@ -11,7 +11,6 @@ import uuid
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +26,7 @@ from serving.exploration import HEAD as DRAWN_FROM
 from serving.exploration import SEED_BITS, Sampler, draw
 from serving.group_commit import GroupCommit
 from serving.ladder import Ranking, ShortReason
-from serving.leases import Leases, ListRow, UserState
+from serving.leases import Leases, ListRow, Offer, UserState, Written
 from serving.live import Live, View
 from serving.model import Tier
 from serving.origin import Head, make_origin
@@ -43,16 +42,17 @@ SPARES = 5  # candidates beyond the limit, for artworks that left the pool since
 
 @dataclass(frozen=True)
 class Answer:
-    """A list: artworks as rows of the host's table with artwork_key, score, rung, evidence and position beside."""
+    """A list, and what it was made from."""
 
     recommendation_id: uuid.UUID
     ask: Ask
-    artworks: list[dict[str, Any]]
+    offers: list[Offer]
     policy: str
     model: str | None
     reason: ShortReason | None  # of the shortfall: exhausted, all_leased, filtered, degraded; None for a full list
     unseen_total: int  # eligible artworks the user has not seen, this list and leased ones included
     repeats: uuid.UUID | None
+    shown: int  # artworks that the session has shown
     rank_traded: float  # mean ranks given up for smoothness
     retry_after: float | None  # seconds
     candidates: Candidates
@@ -138,7 +138,8 @@ class Recommender:
             now = time.perf_counter()
             took_ms = [1_000 * (now - each.began) for each, written in zip(asked, enough, strict=True) if written]
             found = iter(await self._leases.write(connection, rows, took_ms))
-        return [self._tell(each, next(found) if written else []) for each, written in zip(made, enough, strict=True)]
+        lists = [next(found) if written else Written([], shown=0) for written in enough]
+        return [self._tell(each, written) for each, written in zip(made, lists, strict=True)]
 
     async def _make(self, asks: Sequence[Ask], states: Sequence[UserState]) -> list[Made]:
         """Lists from their users' states, ranked together."""
@@ -157,24 +158,22 @@ class Recommender:
         trial = make_trial(self._live.experiments.assign(ask.user_id), view, self._settings)
         return Begun(ask, state, choose_candidates(view.catalogue, state, ask), trial)
 
-    def _tell(self, made: Made, artworks: list[dict[str, Any]]) -> Answer:
-        """The answer, of the artworks that were written."""
-        ask, row = made.ask, made.row
-        tiers = dict(zip(row.artwork_keys.tolist(), row.evidence, strict=True))
-        for artwork in artworks:
-            artwork["evidence"] = tiers[artwork["artwork_key"]]
-        _count(ask, row, artworks)
+    def _tell(self, made: Made, written: Written) -> Answer:
+        """The answer, of the list that was written."""
+        ask, row, offers = made.ask, made.row, written.offers
+        _count(ask, row, offers)
         return Answer(
             recommendation_id=row.recommendation_id,
             ask=ask,
-            artworks=artworks,
+            offers=offers,
             policy=row.policy,
             model=row.model_version,
-            reason=(row.reason or "degraded") if len(artworks) < ask.limit else None,
+            reason=(row.reason or "degraded") if len(offers) < ask.limit else None,
             unseen_total=made.candidates.unseen_total,
             repeats=made.repeats,
+            shown=written.shown,
             rank_traded=row.rank_traded,
-            retry_after=_retry_after(row, len(artworks), made.state, self._settings),
+            retry_after=_retry_after(row, len(offers), made.state, self._settings),
             candidates=made.candidates,
         )
 
@@ -352,12 +351,13 @@ def _retry_after(row: ListRow, shown: int, state: UserState, settings: Settings)
     return settings.seconds_per_artwork
 
 
-def _count(ask: Ask, row: ListRow, artworks: list[dict[str, Any]]) -> None:
+def _count(ask: Ask, row: ListRow, offers: Sequence[Offer]) -> None:
     """Metrics of one list."""
     telemetry.LISTS.labels(row.reason or "").inc()
     telemetry.SLOTS.labels("asked").inc(ask.limit)
-    telemetry.SLOTS.labels("returned").inc(len(artworks))
-    for rung, count in Counter(artwork["rung"] for artwork in artworks).items():
+    telemetry.SLOTS.labels("returned").inc(len(offers))
+    for rung, count in Counter(offer.rung for offer in offers).items():
         telemetry.RUNGS.labels(str(rung)).inc(count)
     expected = min(ask.limit, len(row.artwork_keys))
-    telemetry.STALE.inc(max(expected - len(artworks), 0))
+    if expected > len(offers):
+        telemetry.STALE.inc(expected - len(offers))
