@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from sklearn.isotonic import IsotonicRegression
+from threadpoolctl import threadpool_limits
 
 from features.arrays import Floats, Rows
 from features.catalogue import Catalogue
@@ -79,6 +80,12 @@ def judge(bundle: Bundle, halves: Split, pool: Catalogue, rules: Rules) -> Judge
     could like was chosen by whoever showed it, so recall also measures that policy; `auc_shown` (absent where nobody
     met both) does not. Cold artworks are those that nobody had met on the training side.
     """
+    with threadpool_limits(1, "blas"):  # products of one user each: more threads only wait for each other
+        return _judge(bundle, halves, pool, rules)
+
+
+def _judge(bundle: Bundle, halves: Split, pool: Catalogue, rules: Rules) -> Judged:
+    """The same, with as many threads as there are."""
     liked = halves.test.filter("liked")
     if liked.is_empty():
         return Judged()
