@@ -6,6 +6,7 @@ memory is bounded, and safe to lose.
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from psycopg.rows import namedtuple_row
 from features.database import query
 from features.host import ARTWORK_COLUMNS, Host
 from serving.telemetry import CACHES
+
+SHORT = 30  # characters; ids have more
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
@@ -59,10 +62,17 @@ class HostArtworks:
         async with connection.cursor(row_factory=namedtuple_row, binary=True) as cursor:
             await cursor.execute(self._query, {"keys": keys})
             rows: list[Any] = await cursor.fetchall()
-        found = [HostArtwork(row.artwork_key, row.row_version, row) for row in rows]
+        found = [HostArtwork(row.artwork_key, row.row_version, row._make(map(_shared, row))) for row in rows]
         for artwork in found:
             self._known[artwork.key] = artwork
             self._known.move_to_end(artwork.key)
         while len(self._known) > self._most:
             self._known.popitem(last=False)
         return found
+
+
+def _shared(value: Any) -> Any:
+    """The value, its short texts held once for all artworks: names of styles, motifs and the like."""
+    if isinstance(value, str) and len(value) <= SHORT:
+        return sys.intern(value)
+    return [_shared(each) for each in value] if isinstance(value, list) else value

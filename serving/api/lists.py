@@ -189,9 +189,9 @@ def _dna(text: str | None) -> list[float] | None:
     return cast("list[float]", msgspec.Raw(msgspec.json.encode(msgspec.json.decode(text))))
 
 
-def _texts(array: list[str | None] | None) -> list[str]:
+def _texts(array: list[Any] | None) -> list[str]:
     """The texts of one of the host's arrays, which may be NULL and may hold NULL."""
-    return [text for text in array or [] if text is not None]
+    return [text for text in array if text is not None] if array and None in array else array or []
 
 
 OPERATIONS = (
