@@ -123,7 +123,7 @@ def _habits(given: Given, settings: Settings, seed: int, on_step: Step) -> Habit
 
 def _digest(pool: Catalogue) -> str:
     """What tells one set of active artworks from another."""
-    active = sorted(pool.ids[row] for row in np.flatnonzero(pool.active))
+    active = sorted(pool.ids[row] for row in np.flatnonzero(pool.active).tolist())
     return hashlib.sha256("\n".join(active).encode()).hexdigest()[:12]
 
 
