@@ -61,6 +61,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     list_group: Count = 16  # requests for lists that are answered together when many come at once
     list_room: Count = 1_000  # such requests that may wait: beyond, clients are told to come again (429)
     list_lanes: Count = 3  # transactions at once, of one worker
+    remembered_artworks: Count = 10_000  # rows of the host's, by each worker; some 2.5 KB each
     rank_deadline_ms: Positive = 50.0  # then the next rung answers
     rank_threads: Count = 4
     signals_per_user: Count = 200  # latest signals folded in

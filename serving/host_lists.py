@@ -23,6 +23,8 @@ from features.identifiers import new_id
 from features.settings import Settings
 from features.tiers import Tier, tier_of
 from serving import telemetry
+from serving.host_artworks import HostArtwork
+from serving.leases import Offer
 from serving.ranking import Ask
 from serving.recommend import Answer, Recommender
 
@@ -63,14 +65,14 @@ class Job:
     """How a list that a session waits for stands."""
 
     state: JobState
-    artworks: list[dict[str, Any]]
+    offers: list[Offer]
 
 
 @dataclass(frozen=True)
 class Bridge:
     """A few artworks to go on with, and how well they fit what was asked for."""
 
-    artworks: list[dict[str, Any]]
+    offers: list[Offer]
     tier: BridgeTier
 
 
@@ -98,15 +100,15 @@ class HostLists:
         answer = await self._recommender.next(_ask(user_id, session_id, limit, filters))
         return HostList(answer, filters, profile)
 
-    async def start(self, user_id: str, session_id: str, limit: int, filters: Filters) -> list[dict[str, Any]] | str:
+    async def start(self, user_id: str, session_id: str, limit: int, filters: Filters) -> list[Offer] | str:
         """A list of at least `LEAST` artworks, else the id of the job to wait for.
 
         After a change of filters nothing is on it that the session was ever offered before.
         """
         await self._note(user_id, session_id, filters)
-        artworks = await self._at_least(LEAST, user_id, session_id, limit, filters)
-        if artworks:
-            return artworks
+        offers = await self._at_least(LEAST, user_id, session_id, limit, filters)
+        if offers:
+            return offers
         values = {"user_id": user_id, "session_id": session_id, "wanted": limit, "job_id": new_id()}
         row = await self._row(query("open_job"), **values, seconds=self._job_seconds)
         return str(row["job_id"])
@@ -122,37 +124,35 @@ class HostLists:
         over = row["seconds"] >= self._job_seconds
         filters = (await self.profile(user_id, row["session_id"])).filters or Filters()
         least = 1 if over else LEAST
-        artworks = await self._at_least(least, user_id, row["session_id"], row["wanted"], filters)
-        state = _state(len(artworks), over=over)
+        offers = await self._at_least(least, user_id, row["session_id"], row["wanted"], filters)
+        state = _state(len(offers), over=over)
         telemetry.JOBS.labels(state).inc()
-        return Job(state, artworks)
+        return Job(state, offers)
 
     async def bridge(self, user_id: str, session_id: str, limit: int, filters: Filters) -> Bridge:
         """Artworks that the session was never offered: those that fit first, then any."""
         offered = await self._row(query("offered_to_session"), user_id=user_id, session_id=session_id)
         met = tuple(offered["array_agg"] or ())
         named = bool(filters.styles or filters.artists)
-        artworks = await self._unmet(met, user_id, session_id, limit, filters, strict=True) if named else []
-        if len(artworks) < limit:
-            met += tuple(artwork["id"] for artwork in artworks)
-            artworks += await self._unmet(met, user_id, session_id, limit - len(artworks), filters, strict=False)
-        return Bridge(artworks, bridge_tier(artworks, filters))
+        offers = await self._unmet(met, user_id, session_id, limit, filters, strict=True) if named else []
+        if len(offers) < limit:
+            met += tuple(offer.artwork.columns.id for offer in offers)
+            offers = offers + await self._unmet(met, user_id, session_id, limit - len(offers), filters, strict=False)
+        return Bridge(offers, bridge_tier([offer.artwork for offer in offers], filters))
 
     async def _unmet(
         self, met: tuple[str, ...], user_id: str, session_id: str, limit: int, filters: Filters, *, strict: bool
-    ) -> list[dict[str, Any]]:
+    ) -> list[Offer]:
         """Artworks other than those that the session has met."""
         answer = await self._recommender.next(
             _ask(user_id, session_id, limit, filters, exclude=met, strict_styles=strict, least=1)
         )
-        return answer.artworks
+        return answer.offers
 
-    async def _at_least(
-        self, least: int, user_id: str, session_id: str, limit: int, filters: Filters
-    ) -> list[dict[str, Any]]:
+    async def _at_least(self, least: int, user_id: str, session_id: str, limit: int, filters: Filters) -> list[Offer]:
         """A list of ``least`` or more artworks, else none: what is not shown is not leased either."""
         answer = await self._recommender.next(_ask(user_id, session_id, limit, filters, least=least))
-        return answer.artworks if len(answer.artworks) >= least else []
+        return answer.offers if len(answer.offers) >= least else []
 
     async def _note(self, user_id: str, session_id: str, filters: Filters) -> None:
         """Keep the filters; when they differ from the last ones, take out what the session was offered so far."""
@@ -184,7 +184,7 @@ def make_filters(styles: Sequence[str], artists: Sequence[str], orientation: str
     return Filters(tuple(sorted(set(styles))), tuple(sorted(set(artists))), orientation)
 
 
-def bridge_tier(artworks: Sequence[dict[str, Any]], filters: Filters) -> BridgeTier:
+def bridge_tier(artworks: Sequence[HostArtwork], filters: Filters) -> BridgeTier:
     """How well the worst of the artworks fits: in every kind of tag asked for, in one of them, or not at all."""
     if not artworks:
         return "procedural"
@@ -192,10 +192,10 @@ def bridge_tier(artworks: Sequence[dict[str, Any]], filters: Filters) -> BridgeT
     return "exact" if worst == 1.0 else "related" if worst > 0.0 else "global"
 
 
-def _fit(artwork: dict[str, Any], filters: Filters) -> float:
+def _fit(artwork: HostArtwork, filters: Filters) -> float:
     """The share of the kinds of tags asked for that an artwork answers; 1.0 where none was asked for."""
     asked = [
-        ({tag.casefold() for tag in wanted}, {tag.casefold() for tag in artwork[column] or () if tag})
+        ({tag.casefold() for tag in wanted}, {tag.casefold() for tag in getattr(artwork.columns, column) or () if tag})
         for column, wanted in (("styles", filters.styles), ("artists", filters.artists))
         if wanted
     ]

@@ -106,23 +106,15 @@ class Impressions:
         """Log, marks and leases in one statement; the fate of each event once it has been committed."""
         users = list(_users(events))
         async with transaction(self._pool, users) as connection:
-            row = await (await connection.execute(self._record, self._columns(events, users), binary=True)).fetchone()
+            row = await (await connection.execute(self._record, self._values(events, users), binary=True)).fetchone()
         telemetry.GROUPS.observe(len(events))
         assert row is not None  # noqa: S101 - an aggregate is one row
         return bytes(row[0])
 
-    def _columns(self, events: Sequence[Event], users: list[str]) -> dict[str, Any]:
-        """What the statement takes: a list per field."""
+    def _values(self, events: Sequence[Event], users: list[str]) -> dict[str, Any]:
+        """What the statement takes; events as one JSON array: psycopg is ten times slower at an array per field."""
         return {
-            "event_keys": [event.key for event in events],
-            "user_ids": [event.user_id for event in events],
-            "artwork_ids": [event.artwork_id for event in events],
-            "kinds": [event.kind for event in events],
-            "session_ids": [event.session_id for event in events],
-            "lease_ids": [event.lease_id for event in events],
-            "values": [_single(event.value) for event in events],
-            "ats": [event.at for event in events],
-            "fenced": [event.fenced for event in events],
+            "events": msgspec.json.encode([_fields(event) for event in events]).decode(),
             "users": users,
             "most_passes": MOST_PASSES,
             "stretch_seconds": self._settings.lease_stretch * self._settings.seconds_per_artwork,
@@ -133,6 +125,21 @@ class Impressions:
 def _users(events: Sequence[Event]) -> frozenset[str]:
     """The users that the events are of."""
     return frozenset(event.user_id for event in events)
+
+
+def _fields(event: Event) -> dict[str, Any]:
+    """An event as the statement takes it."""
+    return {
+        "event_key": event.key,
+        "user_id": event.user_id,
+        "artwork_id": event.artwork_id,
+        "kind": event.kind,
+        "session_id": event.session_id,
+        "lease_id": event.lease_id,
+        "value": _single(event.value),
+        "at": event.at,
+        "fenced": event.fenced,
+    }
 
 
 def _single(value: float | None) -> float | None:

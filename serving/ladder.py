@@ -77,7 +77,9 @@ def climb(evidence: Evidence, *, depth: int | None = None, keep: Mask | None = N
     rungs = np.where(relevant & ~evidence.asked, np.int8(RELAXED), rungs)
     wanted = _first(2 * rungs + ~evidence.asked, scores, evidence.rows, depth)
     if keep is not None and len(wanted) < count:
-        wanted = np.union1d(wanted, np.flatnonzero(keep))
+        kept = keep.copy()
+        kept[wanted] = True
+        wanted = np.flatnonzero(kept)
     keys = (evidence.rows[wanted], -scores[wanted], ~evidence.asked[wanted], rungs[wanted])
     order = wanted[np.lexsort(keys)]
     return Ranking(evidence.rows[order], scores[order], rungs[order], sources[order])

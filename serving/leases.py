@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain
 from typing import Any, Protocol
 
 import msgspec
@@ -21,10 +23,11 @@ from psycopg.rows import dict_row
 from features.arrays import Floats, Keys, Marks, are_marked
 from features.catalogue import read_style_preferences
 from features.database import Pool, query, transaction
-from features.host import ARTWORK_COLUMNS, USER_COLUMNS, Host
+from features.host import USER_COLUMNS, Host
 from features.packed import unpack_keys, unpack_seen, unpack_signals
 from features.settings import Settings
 from features.weights import KINDS
+from serving.host_artworks import HostArtwork, HostArtworks
 from serving.ladder import Fallback, ShortReason
 from serving.model import Tier
 
@@ -103,6 +106,24 @@ class ListRow:
     fallback: Fallback | None = None  # why the model did not rank it
 
 
+class Offer(msgspec.Struct, frozen=True):
+    """An artwork on a list."""
+
+    artwork: HostArtwork
+    score: float
+    rung: int
+    evidence: Tier
+    expires_at: datetime  # of its lease
+
+
+@dataclass(frozen=True)
+class Written:
+    """A list as it was written."""
+
+    offers: list[Offer]
+    shown: int  # artworks that the session has shown
+
+
 class Leases:
     """Reads user states and writes lists for one host."""
 
@@ -112,8 +133,8 @@ class Leases:
         favourites = query("user_favourites") if host.has("art_favorites") else ""
         users = host.select("users", USER_COLUMNS, "h")
         self._states = query("user_states", columns=users, favourites=favourites)
-        columns = host.select("art_sessions", ARTWORK_COLUMNS, "a")
-        self._lease = query("lease_lists", columns=columns, active=host.servable("a"))
+        self._lease = query("lease_lists", active=host.servable("a"))
+        self._artworks = HostArtworks(host, settings.remembered_artworks)
 
     @contextlib.asynccontextmanager
     async def locked(self, askers: Sequence[Asker]) -> AsyncIterator[tuple[psycopg.AsyncConnection, list[UserState]]]:
@@ -137,11 +158,8 @@ class Leases:
 
     async def write(
         self, connection: psycopg.AsyncConnection, rows: Sequence[ListRow], took_ms: Sequence[float]
-    ) -> list[list[dict[str, Any]]]:
-        """Write lists of different users, each made in so many milliseconds.
-
-        Returns the artworks of each, in order, as the host has them now.
-        """
+    ) -> list[Written]:
+        """Write lists of different users, each made in so many milliseconds; artworks are as the host has them now."""
         if not rows:
             return []
         lists = [_list(place, row, took) for place, (row, took) in enumerate(zip(rows, took_ms, strict=True))]
@@ -151,15 +169,14 @@ class Leases:
             "stretch_seconds": self._settings.lease_stretch * self._settings.seconds_per_artwork,
             "grace_seconds": self._settings.lease_grace_seconds,
         }
-        found: list[list[dict[str, Any]]] = [[] for _ in rows]
         async with connection.cursor(row_factory=dict_row, binary=True) as cursor:
             await cursor.execute(self._lease, values)
-            for artwork in await cursor.fetchall():
-                found[artwork["place"]].append(artwork)
-        for row, artworks in zip(rows, found, strict=True):
-            if len(artworks) < min(row.limit, len(row.artwork_keys)):
+            found = await cursor.fetchall()
+        artworks = await self._artworks.find(connection, _versions(found))
+        for row, each in zip(rows, found, strict=True):
+            if len(each["keys"]) < min(row.limit, len(row.artwork_keys)):
                 await connection.execute(query("doubt_absorbed"), {"user_id": row.user_id})
-        return found
+        return [_written(row, each, artworks) for row, each in zip(rows, found, strict=True)]
 
     async def _read(self, connection: psycopg.AsyncConnection, askers: Sequence[Asker]) -> list[dict[str, Any]]:
         """The states, a row each, in order."""
@@ -198,6 +215,19 @@ class Leases:
 async def _is_absorbed(connection: psycopg.AsyncConnection, user_id: str) -> bool:
     """Whether all that the host recorded of the user was taken over; noted where it was."""
     return await (await connection.execute(query("check_absorbed"), {"user_id": user_id})).fetchone() is not None
+
+
+def _versions(found: Sequence[Mapping[str, Any]]) -> dict[int, int]:
+    """The version of each artwork's row, by key."""
+    return dict(chain.from_iterable(zip(each["keys"], each["row_versions"], strict=True) for each in found))
+
+
+def _written(row: ListRow, found: Mapping[str, Any], artworks: Mapping[int, HostArtwork]) -> Written:
+    """The list, of those of its artworks that the statement kept."""
+    kept, expires_at = artworks.keys() & set(found["keys"]), found["expires_at"]
+    told = zip(row.artwork_keys.tolist(), row.scores.tolist(), row.rungs.tolist(), row.evidence, strict=True)
+    offers = [Offer(artworks[key], score, rung, tier, expires_at) for key, score, rung, tier in told if key in kept]
+    return Written(offers, found["shown"])
 
 
 def _list(place: int, row: ListRow, took_ms: float) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from scipy.special import gammaln
 from features.arrays import Floats
 from features.settings import Settings
 
+Size = tuple[int | None, int | None]  # of an image: width and height in pixels, where the host knows them
 Network = Literal["4g", "3g", "2g", "slow-2g"]
 
 #: Below this probability of being shown, an artwork is not worth its bytes on such a network.
@@ -46,20 +47,22 @@ def shown_probabilities(shown: int, count: int, alpha: float, beta: float) -> ND
 
 
 def plan(
-    artworks: Sequence[dict[str, Any]],
+    sizes: Sequence[Size],
+    shown: int,
     settings: Settings,
     *,
     network: Network,
     save_data: bool,
     byte_budget: int | None,
 ) -> list[Planned]:
-    """The artworks worth loading now, in order: cut where the next is too improbable or the byte budget ends."""
-    if not artworks:
-        return []
-    chances = shown_probabilities(artworks[0]["shown"], len(artworks), settings.session_alpha, settings.session_beta)
+    """The artworks worth loading now, in order: cut where the next is too improbable or the byte budget ends.
+
+    ``shown``: artworks that the session has shown.
+    """
+    chances = shown_probabilities(shown, len(sizes), settings.session_alpha, settings.session_beta)
     planned, spent = [], 0
-    for place, (artwork, chance) in enumerate(zip(artworks, chances, strict=True)):
-        size = _bytes(artwork, settings)
+    for place, (pixels, chance) in enumerate(zip(sizes, chances, strict=True)):
+        size = _bytes(pixels, settings)
         over = byte_budget is not None and spent + size > byte_budget
         if over or chance < THRESHOLDS[network] or (save_data and place > 0):
             break
@@ -94,8 +97,9 @@ def _next(vectors: Floats, left: list[int], order: list[int]) -> int:
     return int(np.argmax(vectors[window] @ vectors[order[-1]]))
 
 
-def _bytes(artwork: dict[str, Any], settings: Settings) -> int:
+def _bytes(pixels: Size, settings: Settings) -> int:
     """The likely size of the image, in bytes."""
-    if artwork["width"] and artwork["height"]:
-        return int(artwork["width"] * artwork["height"] * BYTES_PER_PIXEL)
+    width, height = pixels
+    if width and height:
+        return int(width * height * BYTES_PER_PIXEL)
     return settings.artwork_bytes

@@ -21,7 +21,8 @@ from features.host import Host, read_host
 from features.settings import Settings
 from features.weights import KINDS
 from serving.generation.situation import DISPLAYS, Situation
-from serving.impressions import MOST_PASSES, Impressions
+from serving.host_artworks import HostArtworks
+from serving.impressions import Event, Impressions
 from serving.leases import Leases
 from serving.library import Library
 
@@ -160,19 +161,17 @@ def _lists(host: Host, settings: Settings, user: str) -> Iterator[Statement]:
     ]
     times = {"first_seconds": 60.0, "stretch_seconds": 90.0, "grace_seconds": 60.0}
     yield Statement("lease_lists", leases._lease, times | {"lists": json.dumps(lists)})
+    yield Statement("host_artworks", HostArtworks(host, most=1)._query, {"keys": keys})
 
 
 def _displays(host: Host, settings: Settings, user: str) -> Iterator[Statement]:
     """What impressions, claims, heartbeats and ends send."""
-    ids = [f"artwork-{number}" for number in range(19_900, 19_920)]
-    count = len(ids)
-    batch = {
-        "event_keys": [uuid.uuid4() for _ in ids], "user_ids": [user] * count, "artwork_ids": ids,
-        "kinds": ["displayed"] * count, "session_ids": ["tab-49"] * count, "lease_ids": [uuid.uuid4()] * count,
-        "values": [None] * count, "ats": [None] * count, "fenced": [True] * count, "users": [user],
-        "most_passes": MOST_PASSES, "stretch_seconds": 90.0, "grace_seconds": 60.0,
-    }  # fmt: skip
-    yield Statement("record_events", Impressions(_no_pool(), host, settings)._record, batch)
+    impressions = Impressions(_no_pool(), host, settings)
+    claims = [
+        Event(str(number), user, f"artwork-{number}", "displayed", "tab-49", uuid.uuid4(), fenced=True)
+        for number in range(19_900, 19_920)
+    ]
+    yield Statement("record_events", impressions._record, impressions._values(claims, [user]))
     session = {"user_id": user, "session_id": "tab-49"}
     beat = {"client": Jsonb({"pending": 1}), "stretch_seconds": 90.0, "grace_seconds": 60.0}
     yield Statement("heartbeat", query("heartbeat"), session | beat)

@@ -8,6 +8,8 @@ import polars as pl
 
 from features.weights import KINDS
 from serving.bundle import Bundle
+from serving.host_artworks import HostArtwork
+from serving.leases import ListRow, Offer, Written
 from serving.model import Model, make_model
 from serving.rankers import FactorRanker, make_factor_ranker
 from training.dataset import Snapshot, make_snapshot
@@ -59,3 +61,10 @@ def factor_ranker(bundle: Bundle) -> FactorRanker:
 def model_of(learner: Learner, given: Given) -> Model:
     """What serves after the learner has fitted, aligned to the pool."""
     return make_model(learn(learner, given)).aligned(given.pool.ids, given.pool.vectors)
+
+
+def as_written(row: ListRow) -> Written:
+    """A list that was written as far as it was asked for, of artworks without columns."""
+    never = datetime.max.replace(tzinfo=UTC)
+    ranked = list(zip(row.artwork_keys.tolist(), row.scores.tolist(), row.rungs.tolist(), strict=True))[: row.limit]
+    return Written([Offer(HostArtwork(key, 0, None), score, rung, "none", never) for key, score, rung in ranked], 0)

@@ -31,11 +31,11 @@ from serving.experiments.registry import entry_of
 from serving.experiments.trial import Trial, Way
 from serving.exploration import Sampler, draw
 from serving.leases import ListRow, UserState
+from serving.listing import POLICY, SPARES, Begun, draw_up, list_row
 from serving.live import View
 from serving.model import Model, make_model
 from serving.origin import ASKED, TUNED
 from serving.ranking import Ask, Candidates, choose_candidates
-from serving.recommend import POLICY, SPARES, Begun, draw_up, list_row
 from serving.sorter import Sorter
 from training.pool import take_pool
 from training.replay import PATIENT
@@ -206,7 +206,7 @@ def _make(row: dict[str, Any], then: Then, knobs: dict[str, Any]) -> ListRow:
     finally:
         sorter.close()
     drawn = draw_up(begun, rankings, row["recommendation_id"])
-    return list_row(drawn, then.state, then.ask, then.candidates, service)[0]
+    return list_row(drawn, service)
 
 
 def _knobs_then(row: dict[str, Any], connection: psycopg.Connection) -> dict[str, Any]:

@@ -148,8 +148,8 @@ UPDATE vernissage.absorbed AS b SET checked_at = '-infinity' WHERE b.user_id = %
 
 -- Write lists of different users, each a JSON object: of its artworks only those that are active at this moment and that
 -- neither we nor the host has marked as seen (but for those that the session itself has loaded), the first `requested` of
--- them in order; a row is the lease, the exposure log and the attribution key. Returns the artworks as the host has them
--- now, with the place of their list.
+-- them in order; a row is the lease, the exposure log and the attribution key. Returns the artworks' keys and in which
+-- version the host has them now, a row per list.
 -- name: lease_lists
 WITH asked AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(lists)s::json) AS l (
@@ -161,7 +161,7 @@ WITH asked AS MATERIALIZED (
 ), offered AS MATERIALIZED (
     SELECT l.place, f.*
     FROM asked AS l CROSS JOIN LATERAL (
-        SELECT o.artwork_key, o.score, o.rung, o.propensity, o.position, {columns}
+        SELECT o.artwork_key, o.score, o.rung, o.propensity, o.position, a.xmin::text::bigint AS row_version
         FROM unnest(l.artwork_keys, l.scores, l.rungs, l.propensities)
              WITH ORDINALITY AS o (artwork_key, score, rung, propensity, position)
         JOIN vernissage.artwork_keys AS k ON k.artwork_key = o.artwork_key
@@ -174,12 +174,14 @@ WITH asked AS MATERIALIZED (
         ORDER BY o.position
         LIMIT l.requested) AS f
 ), made AS MATERIALIZED (
-    SELECT l.*, g.keys, g.their_scores, g.their_rungs, g.their_propensities, coalesce(g.fresh, '{}') AS fresh
+    SELECT l.*, g.keys, g.their_scores, g.their_rungs, g.their_propensities, g.row_versions,
+           coalesce(g.fresh, '{}') AS fresh
     FROM asked AS l LEFT JOIN LATERAL (
         SELECT array_agg(f.artwork_key ORDER BY f.position) AS keys,
                array_agg(f.score ORDER BY f.position) AS their_scores,
                array_agg(f.rung ORDER BY f.position) AS their_rungs,
                array_agg(f.propensity ORDER BY f.position) AS their_propensities,
+               array_agg(f.row_version ORDER BY f.position) AS row_versions,
                array_agg(f.artwork_key ORDER BY f.position) FILTER (WHERE f.artwork_key <> ALL (l.held)) AS fresh
         FROM offered AS f WHERE f.place = l.place) AS g ON true
 ), list AS (
@@ -209,13 +211,18 @@ WITH asked AS MATERIALIZED (
         last_list = excluded.last_list, held = excluded.held, passes = excluded.passes, retired = excluded.retired
     RETURNING s.user_id, s.expires_at, s.shown
 )
-SELECT f.*, s.expires_at, s.shown
-FROM offered AS f JOIN asked AS l ON l.place = f.place JOIN session AS s ON s.user_id = l.user_id
-ORDER BY f.place, f.position;
+SELECT coalesce(m.keys, '{}') AS keys, coalesce(m.row_versions, '{}') AS row_versions, s.expires_at, s.shown
+FROM made AS m JOIN session AS s ON s.user_id = m.user_id
+ORDER BY m.place;
+
+-- name: host_artworks
+SELECT k.artwork_key, a.xmin::text::bigint AS row_version, {columns}
+FROM vernissage.artwork_keys AS k JOIN public.art_sessions AS a ON a.id = k.artwork_id
+WHERE k.artwork_key = ANY (%(keys)s::integer[]);
 
 -- Impressions -----------------------------------------------------------------------------------------------------
 
--- Record a batch of events in one statement: the log (once per event), the seen marks (any signal comes from somebody
+-- Record a batch of events, a JSON object each, in one statement: the log (once per event), the seen marks (any signal comes from somebody
 -- who has seen the artwork), the host's own impressions (only for users and artworks that the host holds; its first
 -- sighting stays), and the end of the leases. A fenced event is a claim: it counts only while its session holds the
 -- artwork under that lease and nobody has shown it. Unfenced ones are always recorded: they have happened.
@@ -223,9 +230,9 @@ ORDER BY f.place, f.position;
 -- whole for that, and go on so with the prepared plan when it has grown. Returns one byte per event, in order.
 -- name: record_events
 WITH named AS (
-    SELECT * FROM unnest(
-        %(event_keys)s::uuid[], %(user_ids)s::text[], %(artwork_ids)s::text[], %(kinds)s::text[], %(session_ids)s::text[],
-        %(lease_ids)s::uuid[], %(values)s::real[], %(ats)s::timestamptz[], %(fenced)s::boolean[])
+    SELECT * FROM ROWS FROM (json_to_recordset(%(events)s::json) AS (
+        event_key uuid, user_id text, artwork_id text, kind text, session_id text, lease_id uuid, value real,
+        at timestamptz, fenced boolean))
     WITH ORDINALITY AS n (event_key, user_id, artwork_id, kind, session_id, lease_id, value, at, fenced, ordinal)
 ), people AS MATERIALIZED (
     SELECT u.id FROM public.users AS u WHERE u.id = ANY (%(users)s::text[])
@@ -318,7 +325,8 @@ WITH named AS (
                  ) AS displayed,
                  array_agg(coalesce(session_id, '')) AS session_ids
           FROM counted GROUP BY user_id) AS d
-    WHERE o.user_id = d.user_id AND (o.held && d.keys OR o.session_id = ANY (d.session_ids))
+    WHERE o.user_id = ANY (%(users)s::text[]) AND o.user_id = d.user_id
+      AND (o.held && d.keys OR o.session_id = ANY (d.session_ids))
 )
 SELECT string_agg(set_byte('\x00', 0, r.flags), ''::bytea ORDER BY r.ordinal)
 FROM (

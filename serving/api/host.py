@@ -8,6 +8,7 @@ from __future__ import annotations
 import colorsys
 import hashlib
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -29,6 +30,7 @@ from serving.api.host_shapes import (
 from serving.api.operations import FRONTEND, Call, Operation
 from serving.api.problems import Problem, bad
 from serving.host_lists import Filters, HostList, Job, make_filters
+from serving.leases import Offer
 from serving.ranking import BOTH
 
 NEEDED = 3  # artworks that the display wants ahead; with fewer it has one made, which costs
@@ -110,12 +112,12 @@ async def bridge(call: Call) -> dict[str, Any]:
     filters = make_filters(sent.style_tags or (), sent.artist_tags or (), _orientation(sent.orientation))
     found = await call.worker.parts.host_lists.bridge(call.user_id, sent.session_id, sent.limit, filters)
     answer = {
-        "artworks": _artworks(call, found.artworks),
+        "artworks": _artworks(call, found.offers),
         "tier": found.tier,
         "latency": round((time.perf_counter() - started) * 1000),
         "timestamp": stamp(),
     }
-    return answer if found.artworks else answer | {"proceduralData": procedural(sent.session_id, filters)}
+    return answer if found.offers else answer | {"proceduralData": procedural(sent.session_id, filters)}
 
 
 async def pool(call: Call) -> dict[str, Any]:
@@ -159,7 +161,7 @@ def procedural(session_id: str, filters: Filters) -> dict[str, Any]:
 def _next_answer(call: Call, found: HostList) -> dict[str, Any]:
     """The plain list with the host's many counts. Fresh artworks are generated ones, stored ones the library's."""
     answer, filters, profile = found.answer, found.filters, found.profile
-    artworks = _artworks(call, answer.artworks)
+    artworks = _artworks(call, answer.offers)
     stored = sum(bool(artwork["isLibrary"]) for artwork in artworks)
     needed = len(artworks) < min(answer.ask.limit, NEEDED)
     named = {"orientation": filters.orientation} if filters.orientation else {}
@@ -198,16 +200,16 @@ def _job_answer(call: Call, found: Job) -> dict[str, Any]:
     """A job as the display understands it."""
     if found.state == "pending":
         return {"status": "pending", "message": "Waiting for new artworks."}
-    artworks = _artworks(call, found.artworks)
+    artworks = _artworks(call, found.offers)
     if found.state == "completed":
         return {"status": "completed", "artworks": artworks, "source": "generated"}
     error = "No new artworks came in time; these are the unseen ones that are left."
     return {"status": "failed", "artworks": artworks, "source": "fallback", "error": error}
 
 
-def _artworks(call: Call, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows as the host's artwork objects."""
-    return [artwork_object(row, call.worker.parts.host, call.worker.resign) for row in rows]
+def _artworks(call: Call, offers: Sequence[Offer]) -> list[dict[str, Any]]:
+    """A list as the host's artwork objects."""
+    return [artwork_object(offer, call.worker.parts.host, call.worker.resign) for offer in offers]
 
 
 def _tags(field: str, text: str) -> list[str]:

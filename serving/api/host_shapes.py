@@ -15,6 +15,7 @@ from starlette.responses import Response
 from features.host import ARTWORK_COLUMNS, Host
 from serving.api.problems import Problem
 from serving.api.schemas import BATCH, Label
+from serving.leases import Offer
 from serving.signing import Resign, hold
 
 NO_CACHE = {
@@ -81,16 +82,18 @@ class BridgeBody(Struct, rename="camel"):
     limit: Annotated[int, Meta(ge=1, le=20)] = 2
 
 
-def artwork_object(row: dict[str, Any], host: Host, resign: Resign | None) -> dict[str, Any]:
+def artwork_object(offer: Offer, host: Host, resign: Resign | None) -> dict[str, Any]:
     """One artwork as the host gives it: every column of art_sessions in camelCase."""
-    have = host.columns["art_sessions"]
-    found = {field: row[column] if column in have else DEFAULTS.get(column) for column, field in FIELDS.items()}
+    have, columns = host.columns["art_sessions"], offer.artwork.columns
+    found = {
+        field: getattr(columns, column) if column in have else DEFAULTS.get(column) for column, field in FIELDS.items()
+    }
     score = found["qualityScore"]
     return found | {
-        "imageUrl": hold(row["id"], row["image_url"], row["expires_at"], resign)[0],
+        "imageUrl": hold(columns.id, columns.image_url, offer.expires_at, resign)[0],
         "audioFeatures": _sound(found["audioFeatures"]),
         "qualityScore": score if score is None or isinstance(score, str) else f"{score:.1f}",
-        "createdAt": stamp(row["created_at"]),
+        "createdAt": stamp(columns.created_at),
         "lastUsedAt": None if found["lastUsedAt"] is None else stamp(found["lastUsedAt"]),
     }
 

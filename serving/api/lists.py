@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC
-from functools import lru_cache
+from datetime import UTC, datetime
 from typing import Any, cast
+from uuid import UUID
+from weakref import WeakKeyDictionary
 
 import msgspec
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from features.dna import DnaKind, read_dna
 from serving.api.operations import FRONTEND, Call, Operation
@@ -21,20 +23,26 @@ from serving.api.schemas import (
     UserPath,
 )
 from serving.experiments.assignment import settings_of
-from serving.ladder import RUNG_REASONS, SHORT
+from serving.host_artworks import HostArtwork
+from serving.ladder import ANYTHING, RUNG_REASONS, SHORT
 from serving.prefetch import THRESHOLDS, plan
 from serving.ranking import Ask
 from serving.recommend import Answer
 from serving.signing import hold
-from serving.telemetry import CACHES
 
 DEPTH = 10  # artworks of a prefetch plan
 _PLAIN = (
-    "image_url", "expires_at",
-    "prompt", "orientation", "is_library", "aspect_ratio", "catalogue_tier", "width", "height",
+    "image_url", "prompt", "orientation", "is_library", "aspect_ratio", "catalogue_tier", "width", "height",
     "safe_area", "focal_points", "sidefill_palette", "audio_features", "music_track", "music_artist", "music_album",
     "music_genre", "generation_explanation",
 )  # fmt: skip
+
+
+_ON_NO_LIST: dict[str, Any] = {
+    "lease_id": UUID(int=0), "position": 0, "score": 0.0, "rung": ANYTHING, "reason": RUNG_REASONS[ANYTHING],
+    "evidence": "none", "expires_at": datetime.max.replace(tzinfo=UTC),
+}  # fmt: skip
+_shapes: WeakKeyDictionary[HostArtwork, Item] = WeakKeyDictionary()
 
 
 async def next_artworks(call: Call) -> NextAnswer:
@@ -67,7 +75,8 @@ async def prefetch(call: Call) -> PrefetchAnswer:
     )
     answer = await call.worker.parts.recommender.next(ask)
     planned = plan(
-        answer.artworks,
+        [(offer.artwork.columns.width, offer.artwork.columns.height) for offer in answer.offers],
+        answer.shown,
         call.worker.settings,
         network=asked.network,
         save_data=asked.save_data,
@@ -129,48 +138,60 @@ def _next_answer(call: Call, answer: Answer) -> NextAnswer:
 
 def _items(call: Call, answer: Answer) -> list[Item]:
     """The artworks of a list; an item holds no longer than its image URL."""
-    items, before = [], _dna.cache_info()
-    for position, row in enumerate(answer.artworks, start=1):
-        url, until = hold(row["id"], row["image_url"], row["expires_at"], call.worker.resign)
-        items.append(_item(answer, position, row | {"image_url": url, "expires_at": until}))
-    after = _dna.cache_info()
-    CACHES.labels("dna", "hit").inc(after.hits - before.hits)
-    CACHES.labels("dna", "miss").inc(after.misses - before.misses)
+    items = []
+    for position, offer in enumerate(answer.offers, start=1):
+        columns = offer.artwork.columns
+        url, until = hold(columns.id, columns.image_url, offer.expires_at, call.worker.resign)
+        items.append(
+            replace(
+                _shape(offer.artwork),
+                lease_id=answer.recommendation_id,
+                position=position,
+                score=offer.score,
+                rung=offer.rung,
+                reason=RUNG_REASONS[offer.rung],
+                evidence=offer.evidence,
+                image_url=url,
+                expires_at=until,
+            )
+        )
     return items
 
 
-def _item(answer: Answer, position: int, row: dict[str, Any]) -> Item:
-    """One artwork of a list; the lease is the list's."""
+def _shape(artwork: HostArtwork) -> Item:
+    """What every list says of an artwork, made once for as long as the artwork is remembered."""
+    found = _shapes.get(artwork)
+    if found is None:
+        found = _shapes[artwork] = _item(artwork.columns)
+    return found
+
+
+def _item(columns: Any) -> Item:
+    """An artwork on no list yet."""
     return Item(
-        artwork_id=row["id"],
-        lease_id=answer.recommendation_id,
-        position=position,
-        score=row["score"],
-        rung=row["rung"],
-        reason=RUNG_REASONS[row["rung"]],
-        evidence=row["evidence"],
-        dna_vector=_dna(row["dna_vector"]),
-        created_at=row["created_at"].replace(tzinfo=UTC),
-        quality_score=None if row["quality_score"] is None else float(row["quality_score"]),
-        styles=_texts(row["styles"]),
-        motifs=_texts(row["motifs"]),
-        artists=_texts(row["artists"]),
-        **{name: row[name] for name in _PLAIN},
+        **_ON_NO_LIST,
+        artwork_id=columns.id,
+        dna_vector=_dna(columns.dna_vector),
+        created_at=columns.created_at.replace(tzinfo=UTC),
+        quality_score=None if columns.quality_score is None else float(columns.quality_score),
+        styles=_texts(columns.styles),
+        motifs=_texts(columns.motifs),
+        artists=_texts(columns.artists),
+        **{name: getattr(columns, name) for name in _PLAIN},
     )
 
 
-@lru_cache(maxsize=16_384)  # texts, not artworks: an edited one is another text
 def _dna(text: str | None) -> list[float] | None:
-    """The numbers of a usable vector, encoded once for all the lists that they go out in; None for any other."""
+    """The numbers of a usable vector, encoded; None for any other."""
     kind, _ = read_dna(text)
     if text is None or kind not in {DnaKind.REAL, DnaKind.STUB}:
         return None
     return cast("list[float]", msgspec.Raw(msgspec.json.encode(msgspec.json.decode(text))))
 
 
-def _texts(array: list[str | None] | None) -> list[str]:
+def _texts(array: list[Any] | None) -> list[str]:
     """The texts of one of the host's arrays, which may be NULL and may hold NULL."""
-    return [text for text in array or [] if text is not None]
+    return [text for text in array if text is not None] if array and None in array else array or []
 
 
 OPERATIONS = (

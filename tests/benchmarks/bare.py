@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from features.database import Pool, make_pool, query, transaction
-from features.host import ARTWORK_COLUMNS, USER_COLUMNS, Host, introspect
+from features.host import USER_COLUMNS, Host, introspect
 from features.identifiers import new_id
 from features.settings import Settings
 from features.weights import KINDS
@@ -96,8 +96,7 @@ def _state_statement(host: Host) -> str:
 
 def _list_statement(host: Host) -> str:
     """The write of `serving.leases`."""
-    columns = host.select("art_sessions", ARTWORK_COLUMNS, "a")
-    return query("lease_lists", columns=columns, active=host.servable("a"))
+    return query("lease_lists", active=host.servable("a"))
 
 
 def _list_values(user_id: str, keys: list[int]) -> dict[str, Any]:

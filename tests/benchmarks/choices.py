@@ -163,7 +163,7 @@ def _caches() -> list[Figure]:
         Figure(
             f"look-ups that the cache answers: {name}, one list each of four users", _hit_percent(counted, name), "%"
         )
-        for name in ("keys", "dna")
+        for name in ("keys", "artworks")
     ]
 
 

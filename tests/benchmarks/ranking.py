@@ -22,13 +22,14 @@ from features.arrays import Keys, mark
 from features.catalogue import Catalogue, empty
 from features.settings import Settings
 from serving.bundle import Bundle
-from serving.leases import ListRow, UserState
+from serving.leases import ListRow, UserState, Written
 from serving.live import View
 from serving.model import make_model
 from serving.ranking import Ask
 from serving.recommend import Recommender
 from tests.benchmarks.figures import Figure, compare
 from tests.benchmarks.world import COMPONENTS, factor_arrays, manifest
+from tests.given import as_written
 
 ARTWORKS = 100_000
 SIGNALS = 200
@@ -79,11 +80,9 @@ class _Given:
         """The state, without a lock."""
         yield None, [self._state]
 
-    async def write(self, _: None, rows: list[ListRow], took_ms: list[float]) -> list[list[dict[str, Any]]]:  # noqa: ARG002 - as Leases has it
-        """What the statement would return, as far as it is looked at."""
-        (row,) = rows
-        pairs = zip(row.artwork_keys.tolist(), row.rungs.tolist(), strict=True)
-        return [[{"artwork_key": key, "rung": rung} for key, rung in list(pairs)[: row.limit]]]
+    async def write(self, _: None, rows: list[ListRow], took_ms: list[float]) -> list[Written]:  # noqa: ARG002 - as Leases has it
+        """All of the lists."""
+        return [as_written(row) for row in rows]
 
 
 def _live(view: View) -> SimpleNamespace:
@@ -105,7 +104,7 @@ async def _median_list(recommender: Recommender) -> float:
         started = time.perf_counter()
         answer = await recommender.next(Ask("user", "tab", 20))
         taken.append(time.perf_counter() - started)
-        assert len(answer.artworks) == 20
+        assert len(answer.offers) == 20
     recommender.close()
     return statistics.median(taken) * 1000
 

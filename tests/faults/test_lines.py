@@ -231,7 +231,7 @@ async def hold_as_impressions_do(pool: Pool, settings: Settings, stall: Callable
     events = displays("ada", "s", ["artwork"])
     writer = Impressions(pool, await read_columns(pool), settings)
     async with transaction(pool, ["ada"]) as connection:
-        await (await connection.execute(writer._record, writer._columns(events, ["ada"]))).fetchone()
+        await (await connection.execute(writer._record, writer._values(events, ["ada"]))).fetchone()
         stall()
 
 

@@ -15,7 +15,7 @@ from tests.crowd import DEVOTED, ORDINARY, Statement, crowd, need_statements, st
 
 NAMES = (
     "user_states", "check_absorbed", "absorb_keys", "absorb_marks", "note_absorbed", "supersede", "lease_lists",
-    "record_events", "heartbeat", "end_session", "history", "replay",
+    "host_artworks", "record_events", "heartbeat", "end_session", "history", "replay",
     "favourites", "set_favourite", "unset_favourite",
 )  # fmt: skip
 

@@ -154,7 +154,7 @@ def test_a_list_that_the_model_had_no_time_for_is_made_again_without_it(
 ) -> None:
     """As it was: by what else could answer."""
     answer = asyncio.run(served_busy(module_database, home, user))
-    assert {artwork["rung"] for artwork in answer.artworks} == {4}
+    assert {offer.rung for offer in answer.offers} == {4}
     result = replay(str(answer.recommendation_id))
     assert (SAME in result.output, result.exit_code) == (True, 0), text_of(result)
 

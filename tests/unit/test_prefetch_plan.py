@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 
 from features.arrays import Floats
 from features.settings import Settings
-from serving.prefetch import THRESHOLDS, WINDOW, Network, plan, rank_traded, shown_probabilities, smooth
+from serving.prefetch import THRESHOLDS, WINDOW, Network, Planned, Size, plan, rank_traded, shown_probabilities, smooth
 
 SETTINGS = Settings()
 NETWORKS = st.sampled_from(list(THRESHOLDS))
@@ -30,16 +29,19 @@ def vectors(draw: st.DrawFn, most: int = 40) -> Floats:
     return np.asarray(np.divide(raw, lengths, out=np.zeros_like(raw), where=lengths > 1e-3), np.float32)
 
 
-def artworks_of(count: int, shown: int = 0, **sizes: Any) -> list[dict[str, Any]]:
-    """Rows of a leased list, as a plan reads them."""
-    return [{"shown": shown, "width": None, "height": None} | sizes for _ in range(count)]
+UNKNOWN: Size = (None, None)
 
 
 def planned(
-    artworks: list[dict[str, Any]], network: Network = "4g", *, save_data: bool = False, byte_budget: int | None = None
-) -> list[Any]:
+    sizes: list[Size],
+    network: Network = "4g",
+    *,
+    shown: int = 0,
+    save_data: bool = False,
+    byte_budget: int | None = None,
+) -> list[Planned]:
     """The plan with the default settings."""
-    return plan(artworks, SETTINGS, network=network, save_data=save_data, byte_budget=byte_budget)
+    return plan(sizes, shown, SETTINGS, network=network, save_data=save_data, byte_budget=byte_budget)
 
 
 class TestProbabilities:
@@ -98,7 +100,7 @@ class TestCut:
     @given(count=st.integers(0, 60), shown=st.integers(0, 100), network=NETWORKS)
     def test_by_the_network_s_threshold(self, count: int, shown: int, network: Network) -> None:
         """All that is as probable as the threshold and nothing else, in the order of the list."""
-        found = planned(artworks_of(count, shown), network)
+        found = planned([UNKNOWN] * count, network, shown=shown)
         chances = shown_probabilities(shown, max(count, 1), SETTINGS.session_alpha, SETTINGS.session_beta)[:count]
         assert len(found) == int((chances >= THRESHOLDS[network]).sum())
         assert [part.place for part in found] == list(range(len(found)))
@@ -113,10 +115,9 @@ class TestCut:
         budget=st.integers(0, 5_000_000),
         network=NETWORKS,
     )
-    def test_by_the_byte_budget(self, sizes: list[tuple[int, int]], budget: int, network: Network) -> None:
+    def test_by_the_byte_budget(self, sizes: list[Size], budget: int, network: Network) -> None:
         """The plan fits, and the next one would not have, or was too improbable; nothing is skipped."""
-        artworks = [{"shown": 0, "width": width, "height": height} for width, height in sizes]
-        without, within = planned(artworks, network), planned(artworks, network, byte_budget=budget)
+        without, within = planned(sizes, network), planned(sizes, network, byte_budget=budget)
         assert within == without[: len(within)]
         assert sum(part.bytes for part in within) <= budget
         if len(within) < len(without):
@@ -125,20 +126,20 @@ class TestCut:
     @given(count=st.integers(0, 30), network=NETWORKS)
     def test_after_the_next_one_for_who_saves_data(self, count: int, network: Network) -> None:
         """Or before it, where there is none."""
-        assert len(planned(artworks_of(count), network, save_data=True)) == min(count, 1)
+        assert len(planned([UNKNOWN] * count, network, save_data=True)) == min(count, 1)
 
     @pytest.mark.parametrize(
-        ("sizes", "size"),
+        ("pixels", "size"),
         [
-            ({"width": 1_000, "height": 500}, 100_000),
-            ({"width": 1_000, "height": None}, SETTINGS.artwork_bytes),
-            ({"width": None, "height": 500}, SETTINGS.artwork_bytes),
-            ({"width": 0, "height": 500}, SETTINGS.artwork_bytes),
+            ((1_000, 500), 100_000),
+            ((1_000, None), SETTINGS.artwork_bytes),
+            ((None, 500), SETTINGS.artwork_bytes),
+            ((0, 500), SETTINGS.artwork_bytes),
         ],
     )
-    def test_an_image_is_as_large_as_its_sides_say(self, sizes: dict[str, Any], size: int) -> None:
+    def test_an_image_is_as_large_as_its_sides_say(self, pixels: Size, size: int) -> None:
         """A fifth of a byte per pixel, or the usual size where the host does not tell both."""
-        assert [part.bytes for part in planned(artworks_of(1, **sizes))] == [size]
+        assert [part.bytes for part in planned([pixels])] == [size]
 
 
 class TestSmooth:

@@ -16,13 +16,13 @@ from features.arrays import mark
 from features.content import LENGTH
 from features.settings import Settings
 from serving.experiments.assignment import Plan
-from serving.leases import ListRow, UserState
+from serving.leases import ListRow, UserState, Written
 from serving.live import View
 from serving.model import make_model
 from serving.ranking import Ask
 from serving.recommend import Recommender
 from serving.variety import vary
-from tests.given import given_signals, signals
+from tests.given import as_written, given_signals, signals
 from training import content
 from training.learner import Given, learn
 from training.metrics import diversity
@@ -80,11 +80,9 @@ class OneUser:
         """The state, without a lock."""
         yield None, [self.state]
 
-    async def write(self, _: None, rows: list[ListRow], took_ms: list[float]) -> list[list[dict[str, int]]]:  # noqa: ARG002 - as Leases has it
-        """The list's keys and rungs."""
-        (row,) = rows
-        pairs = zip(row.artwork_keys.tolist(), row.rungs.tolist(), strict=True)
-        return [[{"artwork_key": key, "rung": rung} for key, rung in list(pairs)[: row.limit]]]
+    async def write(self, _: None, rows: list[ListRow], took_ms: list[float]) -> list[Written]:  # noqa: ARG002 - as Leases has it
+        """All of the list."""
+        return [as_written(row) for row in rows]
 
 
 def kinds_listed(variety: float) -> list[int]:
@@ -105,8 +103,8 @@ def kinds_listed(variety: float) -> list[int]:
     recommender = Recommender(OneUser(state), SimpleNamespace(view_for=lambda _: view, experiments=Plan()), settings)  # type: ignore[arg-type] # stand-ins
     answer = asyncio.run(recommender.next(Ask("ada", "tab", 6)))
     recommender.close()
-    assert {artwork["rung"] for artwork in answer.artworks} == {1}
-    return [int(kinds[artwork["artwork_key"]]) for artwork in answer.artworks]
+    assert {offer.rung for offer in answer.offers} == {1}
+    return [int(kinds[offer.artwork.key]) for offer in answer.offers]
 
 
 def test_the_setting_brings_the_second_taste_into_the_list() -> None:
