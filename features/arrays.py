@@ -11,6 +11,17 @@ Keys = NDArray[np.int32]  # artwork keys
 Mask = NDArray[np.bool_]
 Marks = NDArray[np.bool_]  # by artwork key; what lies beyond the end is not marked
 
+PIECE = 4_096  # rows
+
+
+def products(matrix: Floats, rows: Rows, vector: Floats) -> Floats:
+    """``matrix[rows] @ vector``, shape (m,), in pieces that stay in the processor's cache: quicker than a copy."""
+    found = np.empty(len(rows), np.float32)
+    for start in range(0, len(rows), PIECE):
+        piece = slice(start, start + PIECE)
+        np.dot(matrix.take(rows[piece], axis=0), vector, out=found[piece])
+    return found
+
 
 def mark(keys: Keys) -> Marks:
     """These keys marked, and no others.

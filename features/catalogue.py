@@ -26,19 +26,25 @@ from psycopg.rows import dict_row
 from features.arrays import Floats, Marks
 from features.content import LENGTH, Space, content_vectors, searchable, space_of, tokens_of
 from features.database import Pool, query, transaction
-from features.dna import read_dna
+from features.dna import read_dnas
 from features.host import Host
+from features.memory import give_back
 from features.packed import unpack_keys
 from features.scramble import scramble
+from features.texts import NOWHERE, Places, Texts, hashes_of
 
 if TYPE_CHECKING:
     from features.dna_index import ContentIndex
 
 ORIENTATIONS = ("portrait", "landscape", "square")
 ANY_ORIENTATION = -1
-LOAD_BATCH = 5_000
-LARGE_BATCHES = 40  # in so many at most a large pool is read: each copies all that came before it
+LOAD_BATCH = 2_000  # artworks that are read and parsed together: what that takes in small pieces is hard to get back
+JOINED_TOGETHER = 50  # such parts: each joining copies all
 INDEXED_FROM = 100_000  # artworks; fewer are scored whole in a few milliseconds (tests/benchmarks/nearest.py)
+
+#: What a snapshot keeps once it was asked for: made beforehand, that no request waits for it.
+KEPT_OF_ROWS = ("space", "_stand_ins", "_in_order")
+KEPT_OF_ACTIVE = ("active_rows", "fitting", "fingerprint")
 
 #: What the snapshot needs of an artwork, beside its key and age.
 COLUMNS = {
@@ -54,7 +60,7 @@ class Catalogue:
     """The pool; every array has one entry per row (n), except `row_of_key`."""
 
     keys: NDArray[np.int32]
-    ids: list[str]
+    ids: Sequence[str]
     created: NDArray[np.float64]  # seconds since 1970, UTC
     orientation: NDArray[np.int8]  # index into ORIENTATIONS, or ANY_ORIENTATION
     quality: Floats  # 0 to 1
@@ -64,7 +70,8 @@ class Catalogue:
     style_rows: dict[str, NDArray[np.int32]]  # rows by casefolded style
     row_of_key: NDArray[np.int32]  # by artwork key; -1 where unknown, the first row of its image where several have it
     artist_rows: dict[str, NDArray[np.int32]] = field(default_factory=dict)  # rows by casefolded artist
-    row_of_image: dict[int, int] = field(default_factory=dict)  # first row by hash of the image's URL
+    places: Places = NOWHERE  # of the ids
+    images: Places = NOWHERE  # first rows of the images, by their URLs
     index: ContentIndex | None = None  # of the content vectors of a large pool; shared by all later snapshots
     prints: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))  # of what is known of each
     counts: Counts = (-1, -1, 0)  # of art_sessions when this was read
@@ -80,9 +87,9 @@ class Catalogue:
         return space_of(self.vectors)
 
     @cached_property
-    def active_rows(self) -> NDArray[np.intp]:
+    def active_rows(self) -> NDArray[np.int32]:
         """The rows of active artworks."""
-        return np.flatnonzero(self.active)
+        return np.flatnonzero(self.active).astype(np.int32)
 
     @cached_property
     def fingerprint(self) -> tuple[int, int, int]:
@@ -91,14 +98,9 @@ class Catalogue:
         contents = int(self.prints[self.active].sum(dtype=np.uint64))
         return int(self.keys.max(initial=0)), zlib.crc32(keys.tobytes()), contents
 
-    @cached_property
-    def key_hashes(self) -> NDArray[np.uint64]:
-        """A scrambled number of each key, by row: their sum over some rows tells one set of artworks from another."""
-        return scramble(self.keys.astype(np.uint64))
-
     def hash_of(self, rows: NDArray[np.int32]) -> int:
         """A hash of a set of artworks, whatever its order, as a signed 64-bit integer."""
-        return int(self.key_hashes[rows].sum(dtype=np.uint64).astype(np.int64))
+        return int(scramble(self.keys[rows].astype(np.uint64)).sum(dtype=np.uint64).astype(np.int64))
 
     def rows(self, keys: NDArray[np.int32]) -> NDArray[np.int32]:
         """Rows of those of ``keys`` that the catalogue holds; the others are left out."""
@@ -114,14 +116,46 @@ class Catalogue:
         keys = np.flatnonzero((self.row_of_key >= 0) & (self.row_of_key != own))
         return keys, self.row_of_key[keys]
 
-    def marked(self, marks: Marks) -> NDArray[np.bool_]:
-        """Which rows are marked by their own key or by one that they stand for, shape (n,)."""
+    def own_marks(self, marks: Marks) -> Marks:
+        """``marks`` of just the known keys; of artworks with one image, the first bears the mark of any."""
         whole = np.zeros(len(self.row_of_key), dtype=bool)
         whole[: len(marks)] = marks[: len(whole)]
-        found = whole[self.keys]
         keys, rows = self._stand_ins
-        found[rows[whole[keys]]] = True
-        return np.asarray(found)
+        whole[self.keys[rows[whole[keys]]]] = True
+        return whole
+
+    def marked(self, marks: Marks) -> NDArray[np.bool_]:
+        """Which rows are marked by their own key or by one that they stand for, shape (n,)."""
+        return np.asarray(self.own_marks(marks)[self.keys])
+
+    @cached_property
+    def fitting(self) -> dict[str | None, tuple[Marks, int]]:
+        """The keys of active artworks that fit each orientation, and how many they are; None: of all."""
+        found = {}
+        for orientation in (None, *ORIENTATIONS):
+            marks = np.zeros(len(self.row_of_key), dtype=bool)
+            marks[self.keys[self.active & self.fits(orientation)]] = True
+            found[orientation] = (marks, int(np.count_nonzero(marks)))
+        return found
+
+    def fits(self, orientation: str | None) -> NDArray[np.bool_]:
+        """Which rows fit an orientation, shape (n,); one without an orientation fits all."""
+        if orientation not in ORIENTATIONS:
+            return np.ones(len(self.keys), dtype=bool)
+        return np.isin(self.orientation, (ORIENTATIONS.index(orientation), ANY_ORIENTATION))
+
+    @cached_property
+    def _in_order(self) -> bool:
+        """Whether keys rise with the rows."""
+        return bool((np.diff(self.keys) > 0).all())
+
+    def rows_without(self, marks: Marks, orientation: str | None) -> tuple[NDArray[np.int32], int]:
+        """The rows, rising, of active artworks that are not marked and fit; and how many active ones are not marked."""
+        own, (every, _) = self.own_marks(marks), self.fitting[None]
+        fitting, _ = self.fitting.get(orientation, self.fitting[None])
+        rows = self.row_of_key[np.flatnonzero(fitting > own)]
+        left = len(rows) if fitting is every else int(np.count_nonzero(every > own))
+        return rows if self._in_order else np.sort(rows), left
 
     def with_styles(self, styles: Iterable[str]) -> NDArray[np.bool_]:
         """Which rows carry at least one of ``styles``, shape (n,)."""
@@ -175,45 +209,90 @@ async def refresh(catalogue: Catalogue, pool: Pool, host: Host) -> Catalogue:
         row = await cursor.fetchone()
     keys = unpack_keys(row[0] if row else None)
     unknown = np.sort(keys[_unknown(catalogue, keys)])
-    batch = max(LOAD_BATCH, len(unknown) // LARGE_BATCHES)
-    for start in range(0, len(unknown), batch):
-        rows = await _read_rows(pool, host, unknown[start : start + batch])
-        catalogue = await asyncio.to_thread(append, catalogue, rows)
-    catalogue = await asyncio.to_thread(indexed, catalogue)
-    return dataclasses.replace(catalogue, active=activated(catalogue, keys), counts=counts)
+    parts, rows = [catalogue], await _read_rows(pool, host, unknown[:LOAD_BATCH])
+    for start in range(LOAD_BATCH, len(unknown) + LOAD_BATCH, LOAD_BATCH):  # while one is made, the next is read
+        following = _read_rows(pool, host, unknown[start : start + LOAD_BATCH])
+        part, rows = await asyncio.gather(asyncio.to_thread(read_part, rows), following)
+        parts.append(part)
+        if len(parts) > JOINED_TOGETHER:
+            parts = [await asyncio.to_thread(joined, parts)]
+    catalogue = await asyncio.to_thread(_updated, parts, keys, counts)
+    if len(unknown) > LOAD_BATCH:
+        parts.clear()
+        await asyncio.to_thread(give_back)
+    return catalogue
+
+
+def _updated(parts: Sequence[Catalogue], keys: NDArray[np.int32], counts: Counts) -> Catalogue:
+    """What is known and what is new as one snapshot in which exactly ``keys`` are active, with all that it keeps."""
+    whole = indexed(joined(parts))
+    catalogue = dataclasses.replace(whole, active=activated(whole, keys), counts=counts)
+    kept = KEPT_OF_ROWS if not np.array_equal(catalogue.active, whole.active) else (*KEPT_OF_ROWS, *KEPT_OF_ACTIVE)
+    vars(catalogue).update({name: vars(whole)[name] for name in kept if name in vars(whole)})
+    for name in (*KEPT_OF_ROWS, *KEPT_OF_ACTIVE):
+        getattr(catalogue, name)
+    return catalogue
 
 
 def append(catalogue: Catalogue, rows: Sequence[dict[str, Any]]) -> Catalogue:
     """A new snapshot with ``rows`` (of query catalogue_rows) at its end; they are not in the index yet."""
+    return joined([catalogue, read_part(rows)])
+
+
+def read_part(rows: Sequence[dict[str, Any]]) -> Catalogue:
+    """A catalogue of ``rows`` (of query catalogue_rows) alone, to be joined to others."""
     if not rows:
-        return catalogue
-    first = len(catalogue.keys)
+        return empty()
     keys = np.array([row["artwork_key"] for row in rows], dtype=np.int32)
-    dna = [read_dna(row["dna_vector"]) for row in rows]
-    kinds = [kind for kind, _ in dna]
-    tokens = [tokens_of(row["styles"] or (), row["motifs"] or (), row["artists"] or (), row["prompt"]) for row in rows]
-    new = content_vectors(kinds, np.stack([vector for _, vector in dna]), tokens)
-    vectors = np.concatenate([catalogue.vectors, new])
-    row_of_image = _first_rows(first, rows) | catalogue.row_of_image
-    stands_in = np.array([row_of_image[hash(row["image_url"])] for row in rows], np.int32)
+    kinds, dna = read_dnas([row["dna_vector"] for row in rows])
+    tokens = (tokens_of(row["styles"] or (), row["motifs"] or (), row["artists"] or (), row["prompt"]) for row in rows)
+    vectors = content_vectors(kinds, dna, tokens)
+    urls = hashes_of(row["image_url"] for row in rows)
+    images = Places.of(urls)
+    row_of_key = np.full(int(keys.max()) + 1, -1, np.int32)
+    row_of_key[keys] = images.find(urls)
     return Catalogue(
-        keys=np.concatenate([catalogue.keys, keys]),
-        ids=catalogue.ids + [row["id"] for row in rows],
-        created=np.concatenate([catalogue.created, [row["created"] for row in rows]]),
-        orientation=np.concatenate([catalogue.orientation, np.array([_orientation(row) for row in rows], np.int8)]),
-        quality=np.concatenate([catalogue.quality, np.array([_quality(row) for row in rows], np.float32)]),
-        active=np.concatenate([catalogue.active, np.ones(len(rows), bool)]),
-        dna_kinds=np.concatenate([catalogue.dna_kinds, np.array(kinds, np.int8)]),
+        keys=keys,
+        ids=Texts.of(row["id"] for row in rows),
+        created=np.array([row["created"] for row in rows], np.float64),
+        orientation=np.array([_orientation(row) for row in rows], np.int8),
+        quality=np.array([_quality(row) for row in rows], np.float32),
+        active=np.ones(len(rows), bool),
+        dna_kinds=kinds,
         vectors=vectors,
-        style_rows=_add_tags(catalogue.style_rows, first, rows, "styles"),
-        row_of_key=_add_keys(catalogue.row_of_key, stands_in, keys),
-        artist_rows=_add_tags(catalogue.artist_rows, first, rows, "artists"),
-        row_of_image=row_of_image,
-        index=catalogue.index,
-        prints=np.concatenate(
-            [catalogue.prints, np.array([_print(*each) for each in zip(rows, new, strict=True)], np.uint64)]
-        ),
-        counts=catalogue.counts,
+        style_rows=_rows_of_tags(rows, "styles"),
+        row_of_key=row_of_key,
+        artist_rows=_rows_of_tags(rows, "artists"),
+        places=Places.of(hashes_of(row["id"] for row in rows)),
+        images=images,
+        prints=np.array([_print(*each) for each in zip(rows, vectors, strict=True)], np.uint64),
+    )
+
+
+def joined(parts: Sequence[Catalogue]) -> Catalogue:
+    """One snapshot of several, in their order; the first one's index and counts."""
+    first, filled = parts[0], [part for part in parts if len(part.keys)]
+    if not any(part is not first for part in filled):
+        return first
+    starts = [0, *np.cumsum([len(part.keys) for part in filled[:-1]]).tolist()]
+    images = Places.joined([part.images for part in filled], starts)
+    return Catalogue(
+        keys=np.concatenate([part.keys for part in filled]),
+        ids=Texts.joined([part.ids for part in filled]),
+        created=np.concatenate([part.created for part in filled]),
+        orientation=np.concatenate([part.orientation for part in filled]),
+        quality=np.concatenate([part.quality for part in filled]),
+        active=np.concatenate([part.active for part in filled]),
+        dna_kinds=np.concatenate([part.dna_kinds for part in filled]),
+        vectors=np.concatenate([part.vectors for part in filled]),
+        style_rows=_join_tags([part.style_rows for part in filled], starts),
+        row_of_key=_join_keys(filled, starts, images),
+        artist_rows=_join_tags([part.artist_rows for part in filled], starts),
+        places=Places.joined([part.places for part in filled], starts),
+        images=images,
+        index=first.index,
+        prints=np.concatenate([part.prints for part in filled]),
+        counts=first.counts,
     )
 
 
@@ -223,11 +302,10 @@ def indexed(catalogue: Catalogue) -> Catalogue:
         return catalogue
     from features.dna_index import ContentIndex  # noqa: PLC0415 - most pools never need faiss
 
+    vectors = searchable(catalogue.vectors)
     if catalogue.index is None:
-        return dataclasses.replace(catalogue, index=ContentIndex(searchable(catalogue.vectors), INDEXED_FROM))
-    new = catalogue.vectors[len(catalogue.index) :]
-    if len(new):
-        catalogue.index.add(searchable(new))
+        return dataclasses.replace(catalogue, index=ContentIndex(vectors, INDEXED_FROM))
+    catalogue.index.extend(vectors)
     return catalogue
 
 
@@ -248,6 +326,8 @@ def catalogue_query(host: Host) -> str:
 
 async def _read_rows(pool: Pool, host: Host, keys: NDArray[np.int32]) -> list[dict[str, Any]]:
     """The database's rows of ``keys``."""
+    if not len(keys):
+        return []
     text = catalogue_query(host)
     async with transaction(pool) as connection, connection.cursor(row_factory=dict_row, binary=True) as cursor:
         await cursor.execute(text, {"keys": keys.tolist()})
@@ -288,27 +368,29 @@ def _quality(row: dict[str, Any]) -> float:
     return min(max(score if score <= 1 else score / 100, 0.0), 1.0)
 
 
-def _first_rows(first: int, rows: Sequence[dict[str, Any]]) -> dict[int, int]:
-    """The first of the new rows of each image, by the hash of its URL; ``first`` is the number of the first new row."""
-    return {hash(row["image_url"]): first + place for place, row in reversed(list(enumerate(rows)))}
-
-
-def _add_tags(
-    known: dict[str, NDArray[np.int32]], first: int, rows: Sequence[dict[str, Any]], column: str
-) -> dict[str, NDArray[np.int32]]:
-    """The index of a column of tags (styles, artists) with the new rows."""
+def _rows_of_tags(rows: Sequence[dict[str, Any]], column: str) -> dict[str, NDArray[np.int32]]:
+    """The rows by each tag of a column (styles, artists)."""
     found: dict[str, list[int]] = {}
-    for row, artwork in enumerate(rows, start=first):
+    for row, artwork in enumerate(rows):
         for tag in {tag.casefold() for tag in artwork[column] or () if tag}:
             found.setdefault(tag, []).append(row)
-    nothing = np.zeros(0, np.int32)
-    added = {tag: np.concatenate([known.get(tag, nothing), np.array(new, np.int32)]) for tag, new in found.items()}
-    return known | added
+    return {tag: np.array(of_tag, np.int32) for tag, of_tag in found.items()}
 
 
-def _add_keys(row_of_key: NDArray[np.int32], rows: NDArray[np.int32], keys: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The map from key to row with the new keys."""
-    longer = np.full(max(len(row_of_key), int(keys.max()) + 1), -1, np.int32)
-    longer[: len(row_of_key)] = row_of_key
-    longer[keys] = rows
-    return longer
+def _join_tags(parts: Sequence[dict[str, NDArray[np.int32]]], starts: Sequence[int]) -> dict[str, NDArray[np.int32]]:
+    """The rows by tag of parts that begin at these rows."""
+    found: dict[str, list[NDArray[np.int32]]] = {}
+    for part, start in zip(parts, starts, strict=True):
+        for tag, rows in part.items():
+            found.setdefault(tag, []).append(rows + np.int32(start))
+    return {tag: rows[0] if len(rows) == 1 else np.concatenate(rows) for tag, rows in found.items()}
+
+
+def _join_keys(parts: Sequence[Catalogue], starts: Sequence[int], images: Places) -> NDArray[np.int32]:
+    """The map from key to row of parts that begin at these rows; the first row of an image stands for all of it."""
+    joined = np.full(max(len(part.row_of_key) for part in parts), -1, np.int32)
+    for part, start in zip(parts, starts, strict=True):
+        stands_in = np.arange(start, start + len(part.keys), dtype=np.int32)
+        stands_in[part.images.rows] = images.find(part.images.hashes)
+        joined[part.keys] = stands_in[part.row_of_key[part.keys]]
+    return joined

@@ -12,13 +12,15 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import ArrayLike
+from scipy.sparse import csr_array
 
-from features.arrays import Floats, Mask, Rows
+from features.arrays import Floats, Mask, Rows, products
 from features.dna import TASTE_LENGTH, DnaKind, taste_part
 
 #: Of what the numbers mean; what was learnt from another version's vectors must not score this one's.
@@ -65,10 +67,35 @@ class Space:
         return _unit(self.differences(rows))
 
 
-def searchable(vectors: Floats) -> Floats:
-    """Vectors for an index, shape (n, 129): at the end a one where the looks are unknown."""
-    unknown = ~vectors[:, WORD_LENGTH:].any(axis=1, keepdims=True)
-    return np.hstack([vectors, unknown.astype(np.float32)])
+@dataclass(frozen=True)
+class Searchable:
+    """Vectors (n, d + 1) for an index: content vectors as they are, not copied, and a one where looks are unknown."""
+
+    vectors: Floats  # (n, d)
+    unknown: Mask  # (n,)
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    @property
+    def width(self) -> int:
+        """How many numbers each has."""
+        return int(self.vectors.shape[1]) + 1
+
+    def copied(self, rows: Rows | slice) -> Floats:
+        """Some of them as an array, shape (m, d + 1)."""
+        return np.hstack([self.vectors[rows], self.unknown[rows, None].astype(np.float32)])
+
+    def score(self, query: Floats, rows: Rows) -> Floats:
+        """Inner products with ``query`` (d + 1,), shape (m,)."""
+        scores = products(self.vectors, rows, query[:-1])
+        scores[self.unknown[rows]] += query[-1]
+        return np.asarray(scores)
+
+
+def searchable(vectors: Floats) -> Searchable:
+    """Content vectors, shape (n, 128), as an index takes them."""
+    return Searchable(vectors, np.asarray(~vectors[:, WORD_LENGTH:].any(axis=1)))
 
 
 def space_of(vectors: Floats) -> Space:
@@ -78,14 +105,12 @@ def space_of(vectors: Floats) -> Space:
     return Space(vectors, looks, np.asarray(vectors.sum(axis=0) / told, dtype=np.float32))
 
 
-def content_vectors(dna_kinds: Sequence[DnaKind], dna: Floats, tokens: Sequence[Iterable[tuple[str, float]]]) -> Floats:
+def content_vectors(dna_kinds: ArrayLike, dna: Floats, tokens: Iterable[Iterable[tuple[str, float]]]) -> Floats:
     """Content vectors, shape (n, 128): 84 for the words, 44 for the DNA, each part of length sqrt(1/2) or zeros.
 
     ``dna``: (n, 50); ``tokens``: per artwork pairs of token and weight, as `tokens_of` makes them.
     """
-    if not len(tokens):
-        return np.zeros((0, LENGTH), dtype=np.float32)
-    words = np.stack([_embed(pairs) for pairs in tokens])
+    words = _embed(tokens)
     real = np.asarray(dna_kinds) == DnaKind.REAL
     looks = np.where(real[:, None], taste_part(dna), 0.0).astype(np.float32)
     return PART * np.hstack([_unit(words), _unit(looks)])
@@ -137,15 +162,24 @@ def _in_word(letter: str) -> bool:
     return letter.isalnum() or letter == "_" or unicodedata.category(letter) in {"Mn", "Mc"}
 
 
-def _embed(pairs: Iterable[tuple[str, float]]) -> Floats:
-    """The weighted sum of the tokens' directions, shape (84,)."""
-    total = np.zeros(WORD_LENGTH, dtype=np.float32)
-    for token, weight in pairs:
-        total += np.float32(weight) * _direction(token)
-    return total
+def _embed(tokens: Iterable[Iterable[tuple[str, float]]]) -> Floats:
+    """The weighted sums of the tokens' directions, shape (n, 84)."""
+    numbers: dict[str, int] = {}
+    columns: list[int] = []
+    weights: list[float] = []
+    ends = [0]
+    for pairs in tokens:
+        for token, weight in pairs:
+            columns.append(numbers.setdefault(token, len(numbers)))
+            weights.append(weight)
+        ends.append(len(columns))
+    if not numbers:
+        return np.zeros((len(ends) - 1, WORD_LENGTH), np.float32)
+    told = csr_array((np.array(weights, np.float32), columns, ends), shape=(len(ends) - 1, len(numbers)))
+    return np.asarray(told @ np.stack([_direction(token) for token in numbers]))
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=8_192)
 def _direction(token: str) -> Floats:
     """A token's random signs, shape (84,), the same on every machine."""
     octets = hashlib.blake2b(token.encode(), digest_size=-(-WORD_LENGTH // 8)).digest()

@@ -8,9 +8,11 @@ which says nothing; NULL, wrong lengths, NaN and text that is not JSON all occur
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from features.arrays import Floats
 from features.errors import BadDnaError
@@ -60,6 +62,33 @@ def read_dna(text: str | None) -> tuple[DnaKind, Floats]:
     if np.ptp(vector[:TASTE_LENGTH]) == 0:
         return DnaKind.STUB, nothing
     return DnaKind.REAL, vector
+
+
+def read_dnas(texts: Sequence[str | None]) -> tuple[NDArray[np.int8], Floats]:
+    """As `read_dna`, of many stored vectors: kinds (n,) and numbers (n, 50)."""
+    kinds = np.full(len(texts), DnaKind.BROKEN, np.int8)
+    vectors = np.zeros((len(texts), LENGTH), np.float32)
+    places, lists = [], []
+    for place, text in enumerate(texts):
+        if text is None:
+            kinds[place] = DnaKind.ABSENT
+            continue
+        try:
+            numbers = msgspec.json.decode(text, type=list[float])
+        except (msgspec.DecodeError, RecursionError):
+            continue
+        if len(numbers) == LENGTH:
+            places.append(place)
+            lists.append(numbers)
+    if not places:
+        return kinds, vectors
+    found = np.array(lists, dtype=np.float64)
+    usable = ((found >= LOWEST) & (found <= HIGHEST)).all(axis=1)  # which neither NaN nor infinity is
+    read, kept = found[usable].astype(np.float32), np.array(places)[usable]
+    real = np.ptp(read[:, :TASTE_LENGTH], axis=1) > 0
+    kinds[kept] = np.where(real, np.int8(DnaKind.REAL), np.int8(DnaKind.STUB))
+    vectors[kept[real]] = read[real]
+    return kinds, vectors
 
 
 def taste_part(vectors: Floats) -> Floats:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +22,7 @@ import numpy as np
 
 from features import content
 from features.errors import BadBundleError
-from serving.generation.demand import Forecast, forecast_arrays, make_forecast, wrong_forecast
+from serving.generation.demand import STORED, Forecast, forecast_arrays, make_forecast, wrong_forecast
 
 MANIFEST = "manifest.json"
 ARRAYS = "arrays.npz"
@@ -124,6 +124,12 @@ def load(folder: Path) -> Bundle:
     return Bundle(manifest, arrays, _sha256(folder / MANIFEST))
 
 
+def without_rankers(bundle: Bundle) -> Bundle:
+    """The bundle with the arrays of its forecast alone: what rankers hold of the others may be let go."""
+    kept = {name: array for name, array in bundle.arrays.items() if name.startswith(STORED)}
+    return replace(bundle, arrays=kept)
+
+
 def _read_manifest(folder: Path) -> Manifest:
     """Parse the manifest."""
     try:
@@ -188,8 +194,9 @@ def _count_artworks(folder: Path, arrays: Mapping[str, np.ndarray]) -> int:
     for name in SHARED:
         if name not in arrays:
             raise BadBundleError(path=folder, reason=f"the array {name} is missing")
-    count = arrays["artwork_ids"].size
-    if arrays["artwork_ids"].shape != (count,) or count == 0 or len(np.unique(arrays["artwork_ids"])) != count:
+    ids = arrays["artwork_ids"]
+    count = ids.size
+    if ids.shape != (count,) or count == 0 or len(set(ids.tolist())) != count:
         raise BadBundleError(path=folder, reason="artwork_ids must be a row of distinct ids and not empty")
     return count
 

@@ -20,6 +20,7 @@ from features.catalogue import Catalogue
 from features.database import Pool, query, transaction
 from features.errors import BadBundleError, VernissageError
 from features.host import Host
+from features.memory import give_back
 from features.settings import Settings
 from serving import telemetry
 from serving.bundle import Bundle
@@ -29,6 +30,7 @@ from serving.experiments.following import Follower
 from serving.model import Model, load_model
 
 CHAMPION = "champion"
+RESTS = 10  # times as long as a look at the pool took, until the next one
 Loop = tuple[str, Callable[[], Awaitable[None]], float]
 
 
@@ -50,12 +52,14 @@ class Live:
         self._settings = settings
         self._read_at = 0.0  # of the last full reading, monotonic seconds
         self._checked_at = 0.0  # of the last comparison
+        self._rests_until = 0.0
         self._digest = ""
         self._refused = ""  # digest of the row's bundle when it is broken
         self._broken: str | None = None  # what is wrong with it
         self._noted: tuple[str, datetime] | None = None  # the watcher's refusal
         self._noted_reason: str | None = None
         self._experiments = Follower(pool, settings)
+        self._showing = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
         self.view = View(pool_snapshot.empty(), None)
         self.moved_at: datetime | None = None
@@ -107,6 +111,15 @@ class Live:
         return time.monotonic() - self._checked_at
 
     async def refresh_catalogue(self) -> None:
+        """Look whether the pool is another one; less often the longer that takes: a large one is read through."""
+        started = time.monotonic()
+        if started < self._rests_until:
+            return
+        await self._follow_pool()
+        ended = time.monotonic()
+        self._rests_until = ended + min(RESTS * (ended - started), self._settings.catalogue_full_seconds)
+
+    async def _follow_pool(self) -> None:
         """Bring the snapshot up to date when the counts moved, and in any case now and then."""
         old = self.view.catalogue
         due = time.monotonic() - self._read_at > self._settings.catalogue_full_seconds
@@ -115,7 +128,7 @@ class Live:
             return
         new = await pool_snapshot.refresh(old, self._pool, self._host)
         self._read_at = self._checked_at = time.monotonic()
-        self._show(new, self.view.model)
+        await self._show(catalogue=new)
         self.ready.set()
         telemetry.POOL_SIZE.set(new.size)
         telemetry.POOL_READ.set(time.time())
@@ -137,7 +150,7 @@ class Live:
     async def refresh_experiments(self) -> None:
         """Follow what runs, with the models of its arms."""
         if await self._experiments.refresh():
-            self._show(self.view.catalogue, self.view.model)
+            await self._show()
 
     async def _load(self, folder: Path, digest: str, version: str, moved_at: datetime) -> None:
         """Load and check in a thread, then swap one reference; a broken one is refused, and looked at again later."""
@@ -147,8 +160,8 @@ class Live:
             if self._refused != digest:
                 self._refused, self._broken = digest, _refuse(version, str(error))
             return
-        catalogue = self.view.catalogue
-        self._show(catalogue, model)
+        await self._show(model=model)
+        await asyncio.to_thread(give_back)
         self.moved_at = moved_at
         self._digest, self._refused, self._broken = digest, "", None
         telemetry.BUNDLES.labels("loaded").inc()
@@ -163,13 +176,12 @@ class Live:
         elif self._noted != (version, at):
             self._noted, self._noted_reason = (version, at), _refuse(version, reason or "")
 
-    def _show(self, catalogue: Catalogue, model: Model | None) -> None:
-        """Swap in a new snapshot, with the rows of every model extended to it."""
-        if model is not None:
-            model = model.aligned(catalogue.ids, catalogue.vectors)
-        tried = {version: self.view.beside.get(version, loaded) for version, loaded in self._experiments.models.items()}
-        beside = {version: each.aligned(catalogue.ids, catalogue.vectors) for version, each in tried.items()}
-        self.view = View(catalogue, model, beside)
+    async def _show(self, *, catalogue: Catalogue | None = None, model: Model | None = None) -> None:
+        """Swap in a new snapshot or a new model, with the rows of every model extended to it (in a thread)."""
+        async with self._showing:
+            catalogue, model = catalogue or self.view.catalogue, model or self.view.model
+            tried = {version: self.view.beside.get(version, each) for version, each in self._experiments.models.items()}
+            self.view = await asyncio.to_thread(_aligned, View(catalogue, model, tried))
 
     async def _repeat(self, name: str, step: Callable[[], Awaitable[None]], seconds: float) -> None:
         """Run ``step`` for ever."""
@@ -187,6 +199,13 @@ class Live:
         except Exception:  # noqa: BLE001 - a loop that dies silently would freeze pool and model for ever
             telemetry.BACKGROUND_ERRORS.labels(name).inc()
             telemetry.get_logger().exception("background task failed", task=name)
+
+
+def _aligned(view: View) -> View:
+    """The view with every model's rows extended to its pool."""
+    ids, vectors = view.catalogue.ids, view.catalogue.vectors
+    model = None if view.model is None else view.model.aligned(ids, vectors)
+    return View(view.catalogue, model, {version: each.aligned(ids, vectors) for version, each in view.beside.items()})
 
 
 def _refuse(version: str, reason: str) -> str:

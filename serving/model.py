@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from features.arrays import Floats, Mask, Rows
 from features.content import LENGTH, Space, space_of
 from features.errors import BadBundleError, CannotScoreError
+from features.texts import Places, hashes_of
 from serving import bundle as bundles
 from serving.bundle import Bundle, Part
 from serving.rankers import (
@@ -31,7 +32,7 @@ from serving.rankers import (
 #: What a score rests on: what people did, the artwork's content alone, or nothing that concerns this artwork.
 Tier = Literal["behaviour", "content", "none"]
 Learnt = FactorRanker | ItemItemRanker | ContentRanker  # the last works in the catalogue's rows
-_NOWHERE = space_of(np.zeros((0, LENGTH), np.float32))
+_NO_SPACE = space_of(np.zeros((0, LENGTH), np.float32))
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class Model:
 
     bundle: Bundle
     rankers: tuple[tuple[Part, Learnt], ...]
-    row_of: dict[str, int]
+    trained: int  # artworks that the bundle was trained on
+    places: Places  # of those of them that are in no row of the catalogue yet
     rows: Rows
     space: Space
 
@@ -53,15 +55,17 @@ class Model:
         start = len(self.rows)
         if len(ids) == start:
             return self
-        found = np.fromiter((self.row_of.get(artwork_id, -1) for artwork_id in ids[start:]), np.int32)
+        found = self.places.find(hashes_of(ids[start:]))
         new = found < 0
-        known = len(self.row_of)
-        first = known + int((self.rows >= known).sum())
+        first = self.trained + int((self.rows >= self.trained).sum())
+        left = np.ones(self.trained, dtype=bool)
+        left[found[~new]] = False
         found[new] = first + np.arange(int(new.sum()), dtype=np.int32)
         cold = vectors[start:][new]
         space = space_of(vectors)
         rankers = tuple((part, _extended(ranker, cold, space)) for part, ranker in self.rankers)
-        return replace(self, rankers=rankers, rows=np.concatenate([self.rows, found]), space=space)
+        places = self.places.only(left[self.places.rows])
+        return replace(self, rankers=rankers, places=places, rows=np.concatenate([self.rows, found]), space=space)
 
     def score(self, signal_rows: Rows, weights: Floats, candidates: Rows) -> Floats:
         """Scores of ``candidates``, shape (m,). Raises CannotScoreError for a user whom no part can score."""
@@ -84,7 +88,7 @@ class Model:
 
     def knows(self, rows: Rows) -> Mask:
         """Which catalogue rows the bundle was trained on, shape (m,)."""
-        return np.asarray(self.rows[rows] < len(self.row_of))
+        return np.asarray(self.rows[rows] < self.trained)
 
     def _part_score(self, ranker: Learnt, signal_rows: Rows, weights: Floats, candidates: Rows) -> Floats:
         """Scores by one part, in its own rows."""
@@ -94,19 +98,22 @@ class Model:
 
 
 def load_model(folder: Path, digest: str) -> Model:
-    """The bundle of a folder, ready to score. Raises BadBundleError unless it is the one that was published."""
+    """The bundle of a folder, ready to score; its arrays are the rankers' alone from then on.
+
+    Raises BadBundleError unless it is the one that was published.
+    """
     bundle = bundles.load(folder)
     if bundle.digest != digest:
         raise BadBundleError(path=folder, reason="the manifest is not the one that was published")
-    return make_model(bundle)
+    model = make_model(bundle)
+    return replace(model, bundle=bundles.without_rankers(bundle))
 
 
 def make_model(bundle: Bundle) -> Model:
     """The model of a bundle, aligned to nothing yet. Raises BadBundleError where a ranker cannot be made."""
     rankers = tuple((part, _make_ranker(bundle, part)) for part in bundle.parts)
     ids = bundle.arrays.get("artwork_ids", np.zeros(0, np.str_))
-    row_of = {artwork_id: row for row, artwork_id in enumerate(ids.tolist())}
-    return Model(bundle, rankers, row_of, np.zeros(0, np.int32), _NOWHERE)
+    return Model(bundle, rankers, len(ids), Places.of(hashes_of(ids.tolist())), np.zeros(0, np.int32), _NO_SPACE)
 
 
 def mix(scored: Sequence[tuple[float, Floats]]) -> Floats:
@@ -138,5 +145,5 @@ def _make_ranker(bundle: Bundle, part: Part) -> Learnt:
     """The ranker of one part."""
     arrays = bundle.arrays_of(part)
     if part.kind == "content":
-        return ContentRanker(_NOWHERE, make_taste_prior(arrays))
+        return ContentRanker(_NO_SPACE, make_taste_prior(arrays))
     return make_item_ranker(arrays) if part.kind == "items" else make_factor_ranker(part.fold_in, arrays)

@@ -18,10 +18,14 @@ from scipy.linalg.lapack import dtrtrs
 from scipy.optimize import nnls
 from scipy.sparse import csr_array
 
-from features.arrays import Floats, Rows
+from features.arrays import Floats, Rows, products
 from features.content import LENGTH, WORD_LENGTH, Space
 from features.errors import BadBundleError, CannotScoreError
 from serving.bundle import FoldIn
+
+READ_ALL_FROM = 4  # from a fourth of the artworks on, scoring all of them is quicker
+COMPARED_TOGETHER = 65_536  # rows
+TOLERANCE = 1e-6  # of differences that rounding makes
 
 
 class Ranker(Protocol):
@@ -47,7 +51,7 @@ class FactorRanker:
     fold_in: FoldIn
     factors: Floats
     prior: Floats
-    projection: Floats
+    projection: Floats  # (n, k); or (n, 1) where it is the factors, each row times a number
     solved: NDArray[np.float64]  # what the fold-in has ready: G's Cholesky factor, or G
     ridge: tuple[float, float, float]
     offset: Floats  # added to every score; the popularity that a model learnt apart
@@ -69,7 +73,7 @@ class FactorRanker:
         if vector is None:
             return self.prior[rows]
         if len(rows) * READ_ALL_FROM < len(self.factors):
-            return self.factors[rows] @ vector + self.offset[rows]
+            return np.asarray(products(self.factors, rows, vector) + self.offset[rows])
         return np.asarray((self.factors @ vector + self.offset)[rows])
 
     def user_vector(self, signal_rows: Rows, weights: Floats) -> Floats | None:
@@ -85,6 +89,8 @@ class FactorRanker:
 
     def with_cold(self, vectors: Floats) -> FactorRanker:
         """The ranker with further rows for artworks whose content vectors, shape (m, d), are known; NaN for zeros."""
+        if not len(vectors):
+            return self
         mapped = np.full((len(vectors), self.factors.shape[1]), np.nan, dtype=np.float32)
         told = vectors.any(axis=1)
         if self.content_map is not None:
@@ -92,14 +98,19 @@ class FactorRanker:
         offset = np.concatenate([self.offset, np.full(len(vectors), self.offset.mean(), np.float32)])
         return replace(self, factors=np.concatenate([self.factors, mapped]), offset=offset)
 
+    def _projected(self, rows: Rows) -> Floats:
+        """The projection's rows, shape (m, k)."""
+        own = self.projection[rows]
+        return own if self.projection.shape[1] == self.factors.shape[1] else own * self.factors[rows]
+
     def _fold_in(self, rows: Rows, weights: Floats) -> NDArray[np.float64]:
         """The user's vector, from signals that are in the model."""
         if self.fold_in == "linear":
-            return np.asarray(weights.astype(np.float64) @ self.projection[rows])
+            return np.asarray(weights.astype(np.float64) @ self._projected(rows))
         if self.fold_in == "regularised":
             return self._least_squares(rows, weights.astype(np.float64))
         liked = weights > 0
-        pull = weights[liked] @ self.projection[rows[liked]]
+        pull = weights[liked] @ self._projected(rows[liked])
         return np.asarray(nnls(self.solved.T, dtrtrs(self.solved, pull, lower=1)[0])[0])
 
     def _least_squares(self, rows: Rows, weights: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -152,7 +163,6 @@ class TastePrior:
 
 #: Before anything was learnt of people: no taste, as firmly as four artworks' worth of signals; looks speak louder,
 #: for artworks differ less in them.
-READ_ALL_FROM = 4  # from a fourth of the artworks on, scoring all of them is quicker
 PLAIN = TastePrior(
     np.zeros(LENGTH + 1, np.float32), np.diag(np.where(np.arange(LENGTH + 1) // WORD_LENGTH == 1, 1.0, 4.0))
 )
@@ -177,7 +187,7 @@ class ContentRanker:
         Raises CannotScoreError for a user without any liking.
         """
         taste = self.taste(signal_rows, weights)
-        scores = self.space.vectors[candidates] @ taste[:-1]
+        scores = products(self.space.vectors, candidates, taste[:-1])
         scores[~self.space.looks[candidates]] += taste[-1]
         return np.asarray(scores, dtype=np.float32)
 
@@ -218,6 +228,8 @@ def make_factor_ranker(fold_in: FoldIn, arrays: Mapping[str, np.ndarray]) -> Fac
         solved = _cholesky(gram) if fold_in == "nonnegative" else gram.astype(np.float64)
     except np.linalg.LinAlgError as error:
         raise BadBundleError(path="factors", reason=f"gram is no gram matrix: {error}") from error
+    projection = arrays.get("projection", factors)
+    scale = row_scale(factors, projection)
     certainty, base, each = arrays.get("ridge", np.zeros(3)).tolist()
     if fold_in == "regularised" and not (certainty >= 0 and base > 0 and each >= 0):
         raise BadBundleError(path="factors", reason=f"the ridge {certainty}, {base}, {each} regularises nothing")
@@ -225,12 +237,31 @@ def make_factor_ranker(fold_in: FoldIn, arrays: Mapping[str, np.ndarray]) -> Fac
         fold_in=fold_in,
         factors=factors,
         prior=arrays["prior"],
-        projection=arrays.get("projection", factors),
+        projection=projection if scale is None else scale[:, None],
         solved=solved,
         ridge=(certainty, base, each),
         offset=arrays.get("offset", np.zeros(len(factors), np.float32)),
         content_map=arrays.get("content_map"),
     )
+
+
+def row_scale(factors: Floats, projection: Floats) -> Floats | None:
+    """What each row of ``factors`` (n, k) times is that of ``projection``, shape (n,); None where it is not so.
+
+    The projection of our factorisations is the factors over the artworks' degrees: there is no need to hold both. Of
+    one factor alone there is nothing to be had.
+    """
+    if factors.shape[1] == 1:
+        return None
+    squares = np.einsum("nk,nk->n", factors, factors)
+    products = np.einsum("nk,nk->n", factors, projection)
+    scale = np.divide(products, squares, out=np.zeros_like(squares), where=squares > 0)
+    for start in range(0, len(factors), COMPARED_TOGETHER):
+        part = slice(start, start + COMPARED_TOGETHER)
+        least = np.float32(TOLERANCE) * np.abs(projection[part]).max()
+        if not np.allclose(factors[part] * scale[part, None], projection[part], rtol=TOLERANCE, atol=least):
+            return None
+    return np.asarray(scale, dtype=np.float32)
 
 
 def make_item_ranker(arrays: Mapping[str, np.ndarray]) -> ItemItemRanker:

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from features.arrays import Floats, Keys, Mask, Rows
-from features.catalogue import ANY_ORIENTATION, ORIENTATIONS, Catalogue
+from features.catalogue import Catalogue
 from features.errors import CannotScoreError
+from features.texts import hashes_of
 from features.weights import combine
 from serving.leases import UserState
 from serving.model import Model
@@ -55,25 +57,25 @@ class Candidates:
 
 def choose_candidates(catalogue: Catalogue, state: UserState, ask: Ask) -> Candidates:
     """Active artworks that the user has not seen, that fit, and that no other session of the user holds."""
-    unseen = catalogue.active & ~catalogue.marked(state.seen)
-    left = int(np.count_nonzero(unseen))
-    fitting = fits(catalogue, _orientation_of(ask, state))
-    eligible = unseen & fitting
-    wanted = eligible & ~_named(catalogue, ask.exclude)
+    orientation = _orientation_of(ask, state)
+    unseen, left = catalogue.rows_without(state.seen, orientation)
+    wanted = np.ones(len(unseen), dtype=bool)
     named = asked_for(catalogue, ask)
     if ask.strict_styles and named is not None:
-        wanted &= named
-    wanted[catalogue.rows(state.retired)] = False
-    unseen_total, asked = int(np.count_nonzero(eligible)), int(np.count_nonzero(wanted))
-    wanted[catalogue.rows(state.held_elsewhere)] = False
-    rows = np.flatnonzero(wanted).astype(np.int32)
+        wanted = named[unseen]
+    wanted[places_in(unseen, _named(catalogue, ask.exclude))] = False
+    wanted[places_in(unseen, catalogue.rows(state.retired))] = False
+    asked = int(np.count_nonzero(wanted))
+    wanted[places_in(unseen, catalogue.rows(state.held_elsewhere))] = False
+    rows = unseen[wanted]
     excluded = {
         "seen": catalogue.size - left,
-        "orientation": left - unseen_total,
-        "asked": unseen_total - asked,  # exclude, strict styles, retired
+        "orientation": left - len(unseen),
+        "asked": len(unseen) - asked,  # exclude, strict styles, retired
         "leased": asked - len(rows),
     }
-    return Candidates(rows, int(np.count_nonzero(catalogue.active & fitting)), unseen_total, excluded)
+    _, eligible = catalogue.fitting.get(orientation, catalogue.fitting[None])
+    return Candidates(rows, eligible, len(unseen), excluded)
 
 
 def model_scores(
@@ -155,18 +157,16 @@ def asked_for(catalogue: Catalogue, ask: Ask) -> Mask | None:
     return catalogue.with_styles(ask.styles) | catalogue.with_artists(ask.artists)
 
 
-def fits(catalogue: Catalogue, orientation: str | None) -> Mask:
-    """Which artworks fit an orientation; one without an orientation fits all."""
-    if orientation not in ORIENTATIONS:
-        return np.ones(len(catalogue.keys), dtype=bool)
-    code = ORIENTATIONS.index(orientation)
-    return np.asarray((catalogue.orientation == code) | (catalogue.orientation == ANY_ORIENTATION))
+def places_in(rows: Rows, wanted: Rows) -> NDArray[np.intp]:
+    """The places in ascending ``rows`` of those of ``wanted`` that are there."""
+    places = np.searchsorted(rows, wanted)
+    inside = places < len(rows)
+    places, wanted = places[inside], wanted[inside]
+    return np.asarray(places[rows[places] == wanted])
 
 
-def _named(catalogue: Catalogue, artwork_ids: tuple[str, ...]) -> Mask:
-    """Which artworks are named in ``artwork_ids``."""
-    mask = np.zeros(len(catalogue.keys), dtype=bool)
-    if artwork_ids:
-        wanted = set(artwork_ids)
-        mask[[row for row, artwork_id in enumerate(catalogue.ids) if artwork_id in wanted]] = True
-    return mask
+def _named(catalogue: Catalogue, artwork_ids: tuple[str, ...]) -> Rows:
+    """The rows of those of ``artwork_ids`` that the catalogue holds."""
+    rows = catalogue.places.find(hashes_of(artwork_ids))
+    named = zip(rows.tolist(), artwork_ids, strict=True)
+    return np.array([row for row, artwork_id in named if row >= 0 and catalogue.ids[row] == artwork_id], np.int32)

@@ -11,10 +11,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, TypeVar
+from itertools import zip_longest
 
 import numpy as np
-from numpy.typing import NDArray
 
 from features.arrays import Floats, Rows
 from features.catalogue import Catalogue
@@ -24,9 +23,12 @@ from serving import heuristic, ladder, ranking, telemetry
 from serving.ladder import Evidence, Fallback, Ranking
 from serving.leases import UserState
 from serving.live import View
+from serving.model import Model
 from serving.ranking import Ask
 
-T = TypeVar("T")
+Scored = tuple[Floats, float]  # scores of the candidates, and the threshold of what is relevant or near
+Piece = Callable[[], Scored | None]
+Outcome = Scored | None | Exception
 LEAST_DEPTH, DEPTHS = 500, 10  # how far down an order is needed: so far, and so many times the length of a list
 
 
@@ -56,15 +58,39 @@ class _Work:
     weights: Floats
     evidence: Evidence
     fallback: Fallback | None = None
+    scored: Scored | None = None  # by the model, in the thread that asked it
 
-    def use_model(self, found: tuple[Floats, float] | Fallback) -> None:
+    def score(self, model: Model, lift: float) -> Scored:
+        """By the model; in a thread."""
+        task = self.task
+        given = (task.catalogue, model, self.signal_rows, self.weights, task.rows)
+        self.scored = ranking.model_scores(*given, lift=lift if task.lift is None else task.lift)
+        return self.scored
+
+    def compare(self) -> Scored:
+        """By nearness in content; in a thread."""
+        return ranking.near_scores(self.task.catalogue, self.signal_rows, self.weights, self.task.rows)
+
+    def compare_if_needed(self) -> Scored | None:
+        """As `compare`, after `score` in the same thread; None where the model's scores are enough."""
+        evidence = self.evidence
+        if self.scored is not None:
+            evidence = dataclasses.replace(evidence, model=self.scored[0], threshold=self.scored[1])
+        return self.compare() if ladder.lacks(evidence, self.task.ask.limit) else None
+
+    @property
+    def lacks(self) -> bool:
+        """Whether nearness is needed beside what is known by now."""
+        return ladder.lacks(self.evidence, self.task.ask.limit)
+
+    def use_model(self, found: Scored | Fallback) -> None:
         """Take the model's scores and threshold, or why there are none."""
         if isinstance(found, str):
             self.fallback = found
         else:
             self.evidence = dataclasses.replace(self.evidence, model=found[0], threshold=found[1])
 
-    def use_nearness(self, found: tuple[Floats, float] | Fallback) -> None:
+    def use_nearness(self, found: Scored | Fallback) -> None:
         """Take the nearness in content and its threshold, where there is any."""
         if not isinstance(found, str):
             self.evidence = dataclasses.replace(self.evidence, near=found[0], near_threshold=found[1])
@@ -75,7 +101,7 @@ class _Work:
         if ladder.needs_heuristic(evidence):
             evidence = dataclasses.replace(evidence, heuristic=_heuristic(task, evidence))
         held = np.zeros(len(task.rows), dtype=bool)
-        held[_places_in(task.rows, task.catalogue.rows(task.state.held))] = True
+        held[ranking.places_in(task.rows, task.catalogue.rows(task.state.held))] = True
         depth = None if task.whole else max(LEAST_DEPTH, DEPTHS * task.ask.limit)
         return dataclasses.replace(ladder.climb(evidence, depth=depth, keep=held), fallback=self.fallback)
 
@@ -91,47 +117,36 @@ class Sorter:
     async def rank(self, tasks: Sequence[Task]) -> list[Ranking]:
         """Each task's candidates in order, by whatever can score in time."""
         works = [_begin(task) for task in tasks]
-        await self._ask_model(works)
-        await self._ask_content([work for work in works if ladder.lacks(work.evidence, work.task.ask.limit)])
+        modelled = [(work, work.task.view.model) for work in works if work.task.view.model is not None]
+        pieces: list[Piece] = [partial(work.score, model, self._settings.exploration) for work, model in modelled]
+        found, why = await self._in_thread([*pieces, *(work.compare_if_needed for work in works)])
+        for work in works:
+            if work.task.view.model is None:
+                work.use_model(_skipped("model", "missing"))
+        for (work, _), outcome in zip_longest(modelled, found[: len(modelled)]):
+            work.use_model(_result("model", outcome, why))
+        compared, near = works, found[len(modelled) :]
+        if len(found) < len(modelled):  # the model held them up: nearness is asked for in another thread
+            compared = [work for work in works if work.lacks]
+            near, why = await self._in_thread([work.compare for work in compared])
+        for work, outcome in zip_longest(compared, near):
+            if work.lacks:
+                work.use_nearness(_result("content", outcome, why))
         return [work.climb() for work in works]
 
     def close(self) -> None:
         """Let the threads go."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _ask_model(self, works: Sequence[_Work]) -> None:
-        """Scores by each task's model."""
-        scoring = []
-        for work in works:
-            task = work.task
-            if task.view.model is None:
-                work.use_model(_skipped("model", "missing"))
-                continue
-            lift = self._settings.exploration if task.lift is None else task.lift
-            given = (task.catalogue, task.view.model, work.signal_rows, work.weights, task.rows)
-            scoring.append((work, partial(ranking.model_scores, *given, lift=lift)))
-        found = await self._timed("model", [score for _, score in scoring])
-        for (work, _), scores in zip(scoring, found, strict=True):
-            work.use_model(scores)
-
-    async def _ask_content(self, works: Sequence[_Work]) -> None:
-        """Nearness in content."""
-        scoring = [
-            partial(ranking.near_scores, work.task.catalogue, work.signal_rows, work.weights, work.task.rows)
-            for work in works
-        ]
-        for work, scores in zip(works, await self._timed("content", scoring), strict=True):
-            work.use_nearness(scores)
-
-    async def _timed(self, source: str, pieces: Sequence[Callable[[], T]]) -> list[T | Fallback]:
-        """Run pieces of work in one thread, one after the other: what each returns or why, counted, it did not.
+    async def _in_thread(self, pieces: Sequence[Piece]) -> tuple[list[Outcome], Fallback]:
+        """Run pieces of work in one thread, one after the other: what came of those that ended, and why others did not.
 
         Once none has ended within the deadline, all that are left are late.
         """
         if not pieces:
-            return []
+            return [], "late"
         if self._running >= self._settings.rank_threads:
-            return [_skipped(source, "busy") for _ in pieces]
+            return [], "busy"
         self._running += 1
         turn = _Turn(pieces)
         job = asyncio.get_running_loop().run_in_executor(self._threads, turn.run)
@@ -140,20 +155,18 @@ class Sorter:
         while not job.done() and len(turn.outcomes) > ended:
             ended = len(turn.outcomes)
             await asyncio.wait([job], timeout=self._settings.rank_deadline_ms / 1000)
-        outcomes = turn.give_up()
-        late = [_skipped(source, "late") for _ in pieces[len(outcomes) :]]
-        return [*(_result(source, outcome) for outcome in outcomes), *late]
+        return turn.give_up(), "late"
 
     def _end(self, _: asyncio.Future[None]) -> None:
         """A thread is free again."""
         self._running -= 1
 
 
-class _Turn(Generic[T]):
+class _Turn:
     """Pieces of work that a thread does one after the other, until nobody waits for them any more."""
 
-    def __init__(self, pieces: Sequence[Callable[[], T]]) -> None:
-        self.outcomes: list[T | Exception] = []
+    def __init__(self, pieces: Sequence[Piece]) -> None:
+        self.outcomes: list[Outcome] = []
         self._pieces = pieces
         self._wanted = True
 
@@ -167,7 +180,7 @@ class _Turn(Generic[T]):
             except Exception as error:  # noqa: BLE001 - a broken ranker must not break the answer
                 self.outcomes.append(error)
 
-    def give_up(self) -> list[T | Exception]:
+    def give_up(self) -> list[Outcome]:
         """What there is by now; nothing more is begun."""
         self._wanted = False
         return self.outcomes.copy()
@@ -193,16 +206,10 @@ def _heuristic(task: Task, evidence: Evidence) -> Floats:
     )
 
 
-def _places_in(rows: Rows, wanted: Rows) -> NDArray[np.intp]:
-    """The places in ascending ``rows`` of those of ``wanted`` that are there."""
-    places = np.searchsorted(rows, wanted)
-    inside = places < len(rows)
-    places, wanted = places[inside], wanted[inside]
-    return np.asarray(places[rows[places] == wanted])
-
-
-def _result(source: str, outcome: T | Exception) -> T | Fallback:
-    """What a piece of work came to; why it did not, counted: a user it cannot score, or an error of any kind."""
+def _result(source: str, outcome: Outcome, why: Fallback) -> Scored | Fallback:
+    """What a piece of work came to; why it did not, counted: a user it cannot score, an error, or ``why`` for None."""
+    if outcome is None:
+        return _skipped(source, why)
     if not isinstance(outcome, Exception):
         return outcome
     if isinstance(outcome, CannotScoreError):

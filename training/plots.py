@@ -261,7 +261,7 @@ def sliced(judged: Mapping[str, Judged], models: Sequence[str]) -> Figure:
 
 def seen_shares(events: pl.DataFrame, catalogue: Catalogue) -> NDArray[np.float64]:
     """The coverage of every user who has seen something of the active pool, shape (users,), within 0 and 1."""
-    active = [catalogue.ids[row] for row in np.flatnonzero(catalogue.active)]
+    active = [catalogue.ids[row] for row in np.flatnonzero(catalogue.active).tolist()]
     seen = events.filter(pl.col("artwork_id").is_in(active)).group_by("user_id").agg(pl.col("artwork_id").n_unique())
     return seen["artwork_id"].to_numpy() / max(catalogue.size, 1)
 

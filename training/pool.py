@@ -9,10 +9,11 @@ import numpy as np
 import psycopg
 from psycopg.rows import dict_row
 
-from features.catalogue import LOAD_BATCH, Catalogue, activated, append, catalogue_query, empty, indexed
+from features.catalogue import LOAD_BATCH, Catalogue, activated, catalogue_query, empty, indexed, joined, read_part
 from features.database import query
 from features.host import read_host
 from features.packed import unpack_keys
+from features.texts import Places, hashes_of
 
 
 def take_pool(connection: psycopg.Connection, newest: int | None = None) -> Catalogue:
@@ -23,12 +24,13 @@ def take_pool(connection: psycopg.Connection, newest: int | None = None) -> Cata
     row = connection.execute(query("active_keys", active=host.servable("a")), binary=True).fetchone()
     keys = np.sort(unpack_keys(row[0] if row else None))
     keys = keys if newest is None else keys[keys <= newest]
-    pool = empty()
+    parts = [empty()]
     with connection.cursor(row_factory=dict_row, binary=True) as cursor:
         for start in range(0, len(keys), LOAD_BATCH):
             cursor.execute(catalogue_query(host), {"keys": keys[start : start + LOAD_BATCH].tolist()})
-            pool = append(pool, cursor.fetchall())
-    return dataclasses.replace(indexed(pool), active=activated(pool, keys))
+            parts.append(read_part(cursor.fetchall()))
+    pool = indexed(joined(parts))
+    return dataclasses.replace(pool, active=activated(pool, keys))
 
 
 def bare_pool(artwork_ids: Sequence[str]) -> Catalogue:
@@ -46,5 +48,6 @@ def bare_pool(artwork_ids: Sequence[str]) -> Catalogue:
         dna_kinds=np.zeros(count, np.int8),
         vectors=np.zeros((count, empty().vectors.shape[1]), np.float32),
         row_of_key=rows,
+        places=Places.of(hashes_of(artwork_ids)),
         prints=np.zeros(count, np.uint64),
     )

@@ -156,7 +156,7 @@ def _habits(learnt: Callable[[], Habits], on_step: Step) -> Habits | None:
 
 def _digest(pool: Catalogue) -> str:
     """What tells one set of active artworks from another."""
-    active = sorted(pool.ids[row] for row in np.flatnonzero(pool.active))
+    active = sorted(pool.ids[row] for row in np.flatnonzero(pool.active).tolist())
     return hashlib.sha256("\n".join(active).encode()).hexdigest()[:12]
 
 

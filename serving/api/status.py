@@ -50,7 +50,7 @@ async def live_model(call: Call) -> LiveModel:
         snapshot=manifest.snapshot,
         published_at=live.moved_at,
         age_seconds=_age(live.moved_at),
-        artworks=len(model.bundle.arrays["artwork_ids"]) if "artwork_ids" in model.bundle.arrays else None,
+        artworks=model.trained or None,
         metrics=manifest.metrics,
         params=manifest.params,
         refusal=live.refusal,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -17,7 +18,6 @@ from features.database import Pool, query, transaction
 from features.host import Host
 from serving.generation.planner import Reusable, Wanted
 from serving.generation.situation import People
-from serving.ranking import fits
 
 MOST = 500  # archived artworks that are looked at, the latest
 NEAR = 0.7  # cosine of directions from which one is as good as a new one
@@ -31,7 +31,7 @@ class Archive:
     keys: Keys  # artwork keys, -1 for one that nobody can have been shown by us
 
     @property
-    def ids(self) -> list[str]:
+    def ids(self) -> Sequence[str]:
         """The artworks' ids, by row."""
         return self.catalogue.ids
 
@@ -68,14 +68,16 @@ def reusable_for(archive: Archive, catalogue: Catalogue, wanted: Wanted, people:
     relevant[_twins(archive, catalogue)] = False
     for row, seen in enumerate(people.seen):
         if relevant[:, row].any():
-            relevant[:, row] &= fits(archive.catalogue, people.orientations[row]) & ~np.isin(archive.keys, seen)
+            relevant[:, row] &= archive.catalogue.fits(people.orientations[row]) & ~np.isin(archive.keys, seen)
     return Reusable(np.arange(len(archive.ids)), csr_matrix(relevant, dtype=np.float64), near)
 
 
 def _twins(archive: Archive, catalogue: Catalogue) -> Mask:
     """Which archived artworks have the image of another one: given back, it would never be shown beside the other."""
+    own = archive.catalogue.images
+    rows = catalogue.images.find(own.hashes)
+    found = rows >= 0
     twins = np.ones(len(archive.ids), dtype=bool)  # but for the first of each image
-    for image, own in archive.catalogue.row_of_image.items():
-        row = catalogue.row_of_image.get(image)
-        twins[own] = row is not None and catalogue.keys[row] != archive.keys[own]
+    twins[own.rows] = False
+    twins[own.rows[found]] = catalogue.keys[rows[found]] != archive.keys[own.rows[found]]
     return twins

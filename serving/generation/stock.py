@@ -21,7 +21,7 @@ from serving.generation.demand import Counts, Numbers
 from serving.generation.situation import People, Taste
 from serving.live import View
 from serving.model import Model
-from serving.ranking import RELEVANT, fits, signal_rows_of, with_quantile
+from serving.ranking import RELEVANT, signal_rows_of, with_quantile
 
 MOST_SCORED = 300  # unseen artworks of one user, and as many seen ones, that are scored
 THRESHOLD_SAMPLE = 500  # pool artworks that a user's median is taken over
@@ -103,7 +103,7 @@ def _parts(catalogue: Catalogue, people: People) -> Iterator[tuple[Rows, Rows]]:
     fitting: dict[str | None, Mask] = {}
     for keys, orientation in zip(people.seen, people.orientations, strict=True):
         if orientation not in fitting:
-            fitting[orientation] = catalogue.active & fits(catalogue, orientation)
+            fitting[orientation] = catalogue.active & catalogue.fits(orientation)
         yield _parted(catalogue, fitting[orientation], keys)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from features.arrays import Floats, Mask, Rows
-from features.content import LENGTH, WORD_LENGTH, content_vectors, searchable, space_of, tokens_of
+from features.content import LENGTH, WORD_LENGTH, Searchable, content_vectors, searchable, space_of, tokens_of
 from features.dna import read_dna
 from features.dna_index import ContentIndex, recall
 from serving.rankers import ContentRanker
@@ -46,7 +46,8 @@ def run() -> list[Figure]:
 def _figures(size: int) -> list[Figure]:
     """One size of pool, of whose nearest a tenth is seen."""
     draw = np.random.default_rng(0)
-    vectors, queries = _pool(draw, size), _pool(draw, QUERIES)
+    vectors = Searchable(_pool(draw, size), np.zeros(size, dtype=bool))
+    queries = np.hstack([_pool(draw, QUERIES), np.zeros((QUERIES, 1), np.float32)])
     index = ContentIndex(vectors, exact_below=1)
     unseen = _without_the_best(vectors, queries[0], int(BEST_SEEN * size))
     rows = np.flatnonzero(unseen).astype(np.int32)
@@ -71,6 +72,7 @@ def _million() -> list[Figure]:
     content = _near_forms(draw, _vectors(world))
     tastes = _tastes(draw, content, np.tile(world.artworks.style_rows, COPIES))
     vectors = searchable(content)
+    whole = vectors.copied(slice(None))
     started = time.perf_counter()
     index = ContentIndex(vectors, exact_below=len(vectors) // 10)
     built = time.perf_counter() - started
@@ -87,10 +89,10 @@ def _million() -> list[Figure]:
         found = in_turns(
             {
                 "index": partial(_each, partial(index.search, count=LIST), asked),
-                "all": partial(_each, partial(_scan, vectors), asked),
+                "all": partial(_each, partial(_scan, whole), asked),
             }
         )
-        right = [np.isin(_scan(vectors, *each), index.search(*each, LIST)[0]).mean() for each in asked]
+        right = [np.isin(_scan(whole, *each), index.search(*each, LIST)[0]).mean() for each in asked]
         figures += [
             compare(
                 f"{LIST} of {size:,}, {name}: all scored",
@@ -161,10 +163,10 @@ def _without(draw: np.random.Generator, size: int, seen: int) -> Mask:
     return unseen
 
 
-def _without_the_best(vectors: Floats, query: Floats, seen: int) -> Mask:
+def _without_the_best(vectors: Searchable, query: Floats, seen: int) -> Mask:
     """What is unseen when the nearest have been seen."""
     unseen = np.ones(len(vectors), dtype=bool)
-    unseen[np.argsort(-(vectors @ query))[:seen]] = False
+    unseen[np.argsort(-vectors.score(query, np.arange(len(vectors), dtype=np.int32)))[:seen]] = False
     return unseen
 
 

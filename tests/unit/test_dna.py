@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.dna import HIGHEST, LENGTH, LOWEST, TASTE_LENGTH, DnaKind, parse_dna, read_dna, taste_part
+from features.dna import HIGHEST, LENGTH, LOWEST, TASTE_LENGTH, DnaKind, parse_dna, read_dna, read_dnas, taste_part
 from features.errors import BadDnaError
 
 REAL = [round(0.02 * number, 2) for number in range(LENGTH)]
@@ -61,6 +61,17 @@ def test_reading_never_fails(text: str) -> None:
     assert vector.shape == (LENGTH,)
     assert np.isfinite(vector).all()
     assert kind in set(DnaKind)
+
+
+def test_many_are_read_as_each_alone() -> None:
+    """Real ones between those that are of no use."""
+    odd = [[0.5] * LENGTH, REAL[1:], [*REAL[1:], HIGHEST + 0.1], [*REAL[1:], LOWEST - 0.1], [*REAL[1:], 1e300]]
+    texts = [None, "", "[1e999]", "{}", "[" * 9_000, *(json.dumps(each) for each in [REAL, *odd, REAL[::-1]])]
+    kinds, vectors = read_dnas(texts)
+    for text, kind, vector in zip(texts, kinds, vectors, strict=True):
+        assert read_dna(text)[0] == kind
+        np.testing.assert_array_equal(read_dna(text)[1], vector)
+    assert read_dnas([])[1].shape == (0, LENGTH)
 
 
 def test_kinds_are_told_apart() -> None:

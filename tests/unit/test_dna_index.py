@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from features.arrays import Floats
-from features.content import LENGTH, WORD_LENGTH, searchable
+from features.content import LENGTH, WORD_LENGTH, Searchable, searchable
 from features.dna_index import ContentIndex, recall
 from serving.ranking import near_scores
 from training.pool import bare_pool
@@ -24,6 +24,11 @@ def pool(draw: np.random.Generator, count: int = COUNT) -> Floats:
     return (centres[draw.integers(0, KINDS, count)] + 0.5 * draw.standard_normal((count, WIDTH))).astype(np.float32)
 
 
+def known(vectors: Floats) -> Searchable:
+    """Vectors whose looks are all known."""
+    return Searchable(vectors, np.zeros(len(vectors), dtype=bool))
+
+
 @pytest.fixture(scope="module")
 def vectors() -> Floats:
     """A pool."""
@@ -33,19 +38,19 @@ def vectors() -> Floats:
 @pytest.fixture(scope="module")
 def index(vectors: Floats) -> ContentIndex:
     """Its index, with inverted lists."""
-    return ContentIndex(vectors, exact_below=SMALL)
+    return ContentIndex(known(vectors), exact_below=SMALL)
 
 
 @pytest.fixture(scope="module")
 def queries() -> Floats:
-    """Tastes."""
-    return pool(np.random.default_rng(1), 30)
+    """Tastes, which do not mind unknown looks."""
+    return np.hstack([pool(np.random.default_rng(1), 30), np.zeros((30, 1), np.float32)])
 
 
 def without_the_best(vectors: Floats, query: Floats, seen: int) -> np.ndarray:
     """What is unseen when the best have been seen."""
     unseen = np.ones(len(vectors), bool)
-    unseen[np.argsort(-(vectors @ query))[:seen]] = False
+    unseen[np.argsort(-(vectors @ query[:-1]))[:seen]] = False
     return unseen
 
 
@@ -54,7 +59,7 @@ def test_the_nearest_unseen_are_found_when_the_nearest_are_all_seen(
     index: ContentIndex, vectors: Floats, queries: Floats, seen: int
 ) -> None:
     """Never a seen one, and nine in ten of those that an exact search finds."""
-    assert index.approximate
+    assert index.lists
     shares = []
     for query in queries:
         unseen = without_the_best(vectors, query, seen)
@@ -62,60 +67,63 @@ def test_the_nearest_unseen_are_found_when_the_nearest_are_all_seen(
         assert unseen[rows].all()
         assert len(set(rows.tolist())) == len(rows) == min(20, COUNT - seen)
         assert (np.diff(scores) <= 1e-5).all()
-        np.testing.assert_allclose(scores, vectors[rows] @ query, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(scores, vectors[rows] @ query[:-1], rtol=1e-4, atol=1e-4)
         shares.append(recall(index, query[None], unseen, 20))
     assert np.mean(shares) > 0.9
 
 
 def test_a_small_pool_is_searched_exactly(vectors: Floats, queries: Floats) -> None:
     """No list is missed where there is none."""
-    small = ContentIndex(vectors[: SMALL - 1], exact_below=SMALL)
-    assert not small.approximate
+    small = ContentIndex(known(vectors[: SMALL - 1]), exact_below=SMALL)
+    assert not small.lists
     assert recall(small, queries, np.ones(SMALL - 1, bool), 50) == 1.0
 
 
 def test_what_is_added_is_found_and_what_came_later_than_the_mask_is_not(vectors: Floats) -> None:
     """A snapshot's mask may be shorter than the index has become."""
-    index = ContentIndex(vectors, exact_below=SMALL)
+    index = ContentIndex(known(vectors), exact_below=SMALL)
     new = 3.0 * vectors[:5]
-    index.add(new)
+    index.extend(known(np.concatenate([vectors, new])))
     assert len(index) == COUNT + 5
-    every = np.ones(COUNT + 5, bool)
-    assert index.search(new[2], every, 5)[0][0] >= COUNT
-    assert index.search(new[2], every[:COUNT], 5)[0].max() < COUNT
+    every, query = np.ones(COUNT + 5, bool), np.append(new[2], np.float32(0))
+    assert index.search(query, every, 5)[0][0] >= COUNT
+    assert index.search(query, every[:COUNT], 5)[0].max() < COUNT
 
 
 def test_an_index_that_has_outgrown_its_lists_learns_them_anew(vectors: Floats, queries: Floats) -> None:
     """What came one by one is found as well as what was there at once."""
-    index = ContentIndex(vectors[:SMALL], exact_below=SMALL)
-    lists = index._index.nlist
+    index = ContentIndex(known(vectors[:SMALL]), exact_below=SMALL)
+    lists = index.lists
     for start in range(SMALL, COUNT, 500):
-        index.add(vectors[start : start + 500])
+        index.extend(known(vectors[: start + 500]))
     assert len(index) == COUNT
-    assert index._index.nlist >= 2 * lists  # the root of four times as many
+    assert index.lists >= 2 * lists  # the root of four times as many
     assert recall(index, queries, np.ones(COUNT, bool), 20) > 0.9
 
 
 def test_of_equals_the_first_is_found(vectors: Floats) -> None:
     """Also where only the best are put in order."""
-    index = ContentIndex(np.repeat(vectors[:50], 10, axis=0), exact_below=SMALL)
+    index = ContentIndex(known(np.repeat(vectors[:50], 10, axis=0)), exact_below=SMALL)
     rows = np.arange(500, dtype=np.int32)
-    scores = np.repeat(vectors[:50] @ vectors[0], 10)
+    query, scores = np.append(vectors[0], np.float32(0)), np.repeat(vectors[:50] @ vectors[0], 10)
     for count in (5, 20, 37, 500):
         np.testing.assert_array_equal(
-            index.exact(vectors[0], rows, count)[0], np.argsort(-scores, kind="stable")[:count]
+            index.exact(query, rows, count)[0],
+            np.argsort(-scores, kind="stable")[:count],
         )
 
 
-def test_a_saved_index_answers_as_it_did(index: ContentIndex, vectors: Floats, queries: Floats, tmp_path: Path) -> None:
-    """And is refused beside other vectors."""
-    index.save(tmp_path / "content.faiss")
-    again = ContentIndex.load(tmp_path / "content.faiss", vectors, exact_below=SMALL)
+def test_saved_lists_answer_as_they_did(index: ContentIndex, vectors: Floats, queries: Floats, tmp_path: Path) -> None:
+    """And are refused beside other vectors; where there are none nothing is saved."""
+    index.save(tmp_path / "content.npz")
+    again = ContentIndex.load(tmp_path / "content.npz", known(vectors), exact_below=SMALL)
     unseen = without_the_best(vectors, queries[0], 500)
     for mine, its in zip(index.search(queries[0], unseen, 30), again.search(queries[0], unseen, 30), strict=True):
         np.testing.assert_array_equal(mine, its)
-    with pytest.raises(ValueError, match="6000 vectors of 16, not 10 of 16"):
-        ContentIndex.load(tmp_path / "content.faiss", vectors[:10], exact_below=SMALL)
+    with pytest.raises(ValueError, match="6000 vectors of 17, not 10 of 17"):
+        ContentIndex.load(tmp_path / "content.npz", known(vectors[:10]), exact_below=SMALL)
+    with pytest.raises(ValueError, match="10 vectors have no lists"):
+        ContentIndex(known(vectors[:10]), exact_below=SMALL).save(tmp_path / "none.npz")
 
 
 def test_serving_finds_by_the_index_what_scoring_everything_finds(vectors: Floats) -> None:
