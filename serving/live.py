@@ -30,7 +30,7 @@ from serving.experiments.following import Follower
 from serving.model import Model, load_model
 
 CHAMPION = "champion"
-RESTS = 10  # times as long as a look at the pool took, until the next one
+RESTS = 10  # times as long as it took: until the pool is looked at, or read, again
 Loop = tuple[str, Callable[[], Awaitable[None]], float]
 
 
@@ -50,9 +50,9 @@ class Live:
         self._pool = pool
         self._host = host
         self._settings = settings
-        self._read_at = 0.0  # of the last full reading, monotonic seconds
-        self._checked_at = 0.0  # of the last comparison
-        self._rests_until = 0.0
+        self._full_at = 0.0  # when the pool is read as a whole again, monotonic seconds
+        self._look_at = 0.0  # when its counts are looked at again
+        self._checked_at = 0.0  # when the snapshot was last true
         self._digest = ""
         self._refused = ""  # digest of the row's bundle when it is broken
         self._broken: str | None = None  # what is wrong with it
@@ -111,27 +111,32 @@ class Live:
         return time.monotonic() - self._checked_at
 
     async def refresh_catalogue(self) -> None:
-        """Look whether the pool is another one; less often the longer that takes: a large one is read through."""
-        started = time.monotonic()
-        if started < self._rests_until:
-            return
-        await self._follow_pool()
-        ended = time.monotonic()
-        self._rests_until = ended + min(RESTS * (ended - started), self._settings.catalogue_full_seconds)
+        """Bring the snapshot up to date when the counts moved, and in any case now and then.
 
-    async def _follow_pool(self) -> None:
-        """Bring the snapshot up to date when the counts moved, and in any case now and then."""
-        old = self.view.catalogue
-        due = time.monotonic() - self._read_at > self._settings.catalogue_full_seconds
-        if not due and await pool_snapshot.pool_counts(self._pool, self._host) == old.counts:
-            self._checked_at = time.monotonic()
+        Either reads a large pool through: each rests the longer the longer it took.
+        """
+        now, old = time.monotonic(), self.view.catalogue
+        if now < self._full_at and (now < self._look_at or await self._is_as_before(old)):
             return
+        begun = time.monotonic()
         new = await pool_snapshot.refresh(old, self._pool, self._host)
-        self._read_at = self._checked_at = time.monotonic()
+        self._checked_at = time.monotonic()
+        rest = max(self._settings.catalogue_full_seconds, RESTS * (self._checked_at - begun))
+        self._full_at = self._checked_at + min(rest, RESTS * self._settings.catalogue_full_seconds)
         await self._show(catalogue=new)
         self.ready.set()
         telemetry.POOL_SIZE.set(new.size)
         telemetry.POOL_READ.set(time.time())
+
+    async def _is_as_before(self, catalogue: Catalogue) -> bool:
+        """Whether the pool's counts are what they were; looked at again after a rest."""
+        begun = time.monotonic()
+        same = await pool_snapshot.pool_counts(self._pool, self._host) == catalogue.counts
+        now = time.monotonic()
+        self._look_at = now + min(RESTS * (now - begun), self._settings.catalogue_full_seconds)
+        if same:
+            self._checked_at = now
+        return same
 
     async def refresh_model(self) -> None:
         """Load the bundle that the champion's row names when it changed; note a refusal by the watcher."""
