@@ -15,8 +15,8 @@ from pathlib import Path
 
 from psycopg.rows import dict_row
 
-from features import catalogue as pool_snapshot
-from features.catalogue import Catalogue
+from features import pool_reading
+from features.catalogue import Catalogue, empty
 from features.database import Pool, query, transaction
 from features.errors import BadBundleError, VernissageError
 from features.host import Host
@@ -61,7 +61,7 @@ class Live:
         self._experiments = Follower(pool, settings)
         self._showing = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
-        self.view = View(pool_snapshot.empty(), None)
+        self.view = View(empty(), None)
         self.moved_at: datetime | None = None
         self.ready = asyncio.Event()
 
@@ -119,7 +119,7 @@ class Live:
         if now < self._full_at and (now < self._look_at or await self._is_as_before(old)):
             return
         begun = time.monotonic()
-        new = await pool_snapshot.refresh(old, self._pool, self._host)
+        new = await pool_reading.refresh(old, self._pool, self._host)
         self._checked_at = time.monotonic()
         rest = max(self._settings.catalogue_full_seconds, RESTS * (self._checked_at - begun))
         self._full_at = self._checked_at + min(rest, RESTS * self._settings.catalogue_full_seconds)
@@ -131,7 +131,7 @@ class Live:
     async def _is_as_before(self, catalogue: Catalogue) -> bool:
         """Whether the pool's counts are what they were; looked at again after a rest."""
         begun = time.monotonic()
-        same = await pool_snapshot.pool_counts(self._pool, self._host) == catalogue.counts
+        same = await pool_reading.pool_counts(self._pool, self._host) == catalogue.counts
         now = time.monotonic()
         self._look_at = now + min(RESTS * (now - begun), self._settings.catalogue_full_seconds)
         if same:

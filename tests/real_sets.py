@@ -11,7 +11,8 @@ from pathlib import Path
 
 import polars as pl
 
-from features.catalogue import Catalogue, append, empty
+from features.catalogue import Catalogue, empty
+from features.pool_reading import append
 from features.weights import KINDS
 from tests.service import REPOSITORY
 from training.dataset import Split, make_snapshot, split

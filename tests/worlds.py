@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from features.catalogue import LOAD_BATCH, Catalogue, append, empty
+from features.catalogue import Catalogue, empty
+from features.pool_reading import LOAD_BATCH, append
 from features.weights import KINDS
 from tests.service import REPOSITORY
 from training.synth import World, make_world

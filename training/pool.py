@@ -9,10 +9,11 @@ import numpy as np
 import psycopg
 from psycopg.rows import dict_row
 
-from features.catalogue import LOAD_BATCH, Catalogue, activated, catalogue_query, empty, indexed, joined, read_part
+from features.catalogue import Catalogue, activated, empty, indexed, joined
 from features.database import query
 from features.host import read_host
 from features.packed import unpack_keys
+from features.pool_reading import LOAD_BATCH, catalogue_query, read_part
 from features.texts import Places, hashes_of
 
 

@@ -16,11 +16,12 @@ import numpy as np
 from psycopg.rows import dict_row
 
 from features.arrays import Floats
-from features.catalogue import Catalogue, catalogue_query
+from features.catalogue import Catalogue
 from features.content import content_vectors, tokens_of
 from features.database import Pool, query, transaction
 from features.dna import LENGTH, DnaKind, parse_dna
 from features.host import Host
+from features.pool_reading import catalogue_query
 from features.settings import Settings
 from serving import telemetry
 from serving.experiments.assignment import Plan as Experiments

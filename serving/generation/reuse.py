@@ -11,9 +11,9 @@ import numpy as np
 from psycopg.rows import dict_row
 from scipy.sparse import csr_matrix
 
-from features import catalogue as pool_snapshot
+from features import pool_reading
 from features.arrays import Keys, Mask
-from features.catalogue import Catalogue
+from features.catalogue import Catalogue, empty
 from features.database import Pool, query, transaction
 from features.host import Host
 from serving.generation.planner import Reusable, Wanted
@@ -39,10 +39,10 @@ class Archive:
     async def read(cls, pool: Pool, host: Host, *, reuse: bool) -> Self:
         """The latest archived artworks; none where the host archives nothing, or nothing is to be reused."""
         if not reuse or "pool_status" not in host.columns["art_sessions"]:
-            return cls(pool_snapshot.empty(), np.zeros(0, np.int32))
+            return cls(empty(), np.zeros(0, np.int32))
         text = query(
             "archived_artworks",
-            columns=host.select("art_sessions", pool_snapshot.COLUMNS, "a"),
+            columns=host.select("art_sessions", pool_reading.COLUMNS, "a"),
             url=host.fetchable("r"),
         )
         async with transaction(pool) as connection, connection.cursor(row_factory=dict_row, binary=True) as cursor:
@@ -50,7 +50,7 @@ class Archive:
             rows = await cursor.fetchall()
         numbered = [row | {"artwork_key": number} for number, row in enumerate(rows)]
         keys = [-1 if row["known_key"] is None else row["known_key"] for row in rows]
-        catalogue = await asyncio.to_thread(pool_snapshot.append, pool_snapshot.empty(), numbered)
+        catalogue = await asyncio.to_thread(pool_reading.append, empty(), numbered)
         return cls(catalogue, np.array(keys, dtype=np.int32))
 
 

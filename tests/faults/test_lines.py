@@ -11,10 +11,10 @@ import msgspec
 import psycopg
 import pytest
 
-from features.catalogue import pool_counts
 from features.database import SURE_SECONDS, Pool, connect, make_pool, query, transaction
 from features.errors import DatabaseUnavailableError
 from features.host import Host, introspect
+from features.pool_reading import pool_counts
 from features.settings import Settings
 from serving.impressions import Impressions, displays
 from serving.leases import Leases

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.arrays import mark
-from features.catalogue import ORIENTATIONS, Catalogue, append, empty, joined, read_part
+from features.catalogue import ORIENTATIONS, Catalogue, empty, joined
 from features.content import content_vectors, tokens_of
 from features.dna import read_dna
+from features.pool_reading import append, read_part
 
 ARTWORKS = 30
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features import catalogue as pool
-from features.catalogue import Catalogue
+from features.catalogue import Catalogue, empty
+from features.pool_reading import append
 from features.scramble import scramble
 from serving import heuristic
 
@@ -24,7 +24,7 @@ def make_catalogue(created: list[float], quality: list[float]) -> Catalogue:
     """A pool of artworks of which nothing but age and quality is known."""
     count = len(created)
     return dataclasses.replace(
-        pool.empty(),
+        empty(),
         keys=np.arange(1, count + 1, dtype=np.int32),
         created=np.array(created, np.float64),
         quality=np.array(quality, np.float32),
@@ -113,7 +113,7 @@ def test_mixing_never_makes_two_numbers_one(numbers: list[int]) -> None:
 def test_any_rows_of_the_host_make_a_pool_that_can_be_scored(rows: list[dict[str, Any]]) -> None:
     """From the host's columns to finite scores, whatever they hold."""
     complete = [_row(place) | row for place, row in enumerate(rows)]
-    catalogue = pool.append(pool.empty(), complete)
+    catalogue = append(empty(), complete)
     assert catalogue.size == len(rows)
     assert ((catalogue.quality >= 0) & (catalogue.quality <= 1)).all()
     everything = np.arange(len(rows), dtype=np.int32)

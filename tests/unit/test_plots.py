@@ -12,7 +12,8 @@ import polars as pl
 import pytest
 from matplotlib.figure import Figure
 
-from features.catalogue import Catalogue, append, empty
+from features.catalogue import Catalogue, empty
+from features.pool_reading import append
 from training import pictures, plots
 from training.evaluate import Judged
 from training.slices import slice_users

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.catalogue import Catalogue, activated, append, empty
+from features.catalogue import Catalogue, activated, empty
 from features.dna import DnaKind
+from features.pool_reading import append
 from features.settings import Settings
 from serving.generation.candidates import STAND_INS, find_candidates
 from serving.generation.demand import new_users
