@@ -33,7 +33,7 @@ INDEXED_FROM = 100_000  # artworks; fewer are scored whole in a few milliseconds
 
 #: What a snapshot keeps once it was asked for: made beforehand, that no request waits for it.
 KEPT_OF_ROWS = ("space", "_stand_ins", "_in_order")
-KEPT_OF_ACTIVE = ("active_rows", "fitting", "fingerprint")
+KEPT_OF_ACTIVE = ("active_rows", "active_keys", "fitting", "fingerprint")
 
 Counts = tuple[int, int, int]  # rows, active ones, and a sum that tells one set of active ones from another
 
@@ -73,6 +73,11 @@ class Catalogue:
     def active_rows(self) -> NDArray[np.int32]:
         """The rows of active artworks."""
         return np.flatnonzero(self.active).astype(np.int32)
+
+    @cached_property
+    def active_keys(self) -> NDArray[np.int32]:
+        """The keys of active artworks, in the order of the rows."""
+        return self.keys[self.active_rows]
 
     @cached_property
     def fingerprint(self) -> tuple[int, int, int]:

@@ -10,16 +10,19 @@ import sys
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import psycopg
 from psycopg.rows import namedtuple_row
 
-from features.database import query
+from features.arrays import Keys
+from features.database import Pool, query, transaction
 from features.host import ARTWORK_COLUMNS, Host
 from serving.telemetry import CACHES
 
 SHORT = 30  # characters; ids have more
+AHEAD = 100  # artworks that are read ahead at once: a request that comes meanwhile waits some milliseconds
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
@@ -48,6 +51,16 @@ class HostArtworks:
             CACHES.labels("artworks", "miss").inc(len(missing))
             found |= {artwork.key: artwork for artwork in await self._read(connection, missing)}
         return found
+
+    async def look_ahead(self, pool: Pool, keys: Keys) -> None:
+        """Read some of ``keys`` that are not remembered yet, the last ones first, before anybody waits for them."""
+        if len(self._known) >= min(self._most, len(keys)):
+            return
+        wanted = (key for key in reversed(keys[-self._most :].tolist()) if key not in self._known)
+        missing = list(islice(wanted, min(AHEAD, self._most - len(self._known))))
+        if missing:
+            async with transaction(pool) as connection:
+                await self._read(connection, missing)
 
     def _recall(self, key: int, version: int) -> HostArtwork | None:
         """The artwork, where it is remembered and has not changed."""

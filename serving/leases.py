@@ -156,6 +156,10 @@ class Leases:
                 rows = await self._read(connection, askers)
             yield connection, [self._state_of(row) for row in rows]
 
+    async def look_ahead(self, keys: Keys) -> None:
+        """Have some more artworks ready, of those that lists may name."""
+        await self._artworks.look_ahead(self._pool, keys)
+
     async def write(
         self, connection: psycopg.AsyncConnection, rows: Sequence[ListRow], took_ms: Sequence[float]
     ) -> list[Written]:

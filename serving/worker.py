@@ -36,6 +36,7 @@ from serving.sessions import Sessions
 from serving.signing import load_hook
 
 RETRY_SECONDS = 0.5
+AHEAD_SECONDS = 1.0  # between two rounds of reading artworks ahead
 
 
 @dataclass(frozen=True)
@@ -152,8 +153,11 @@ class Worker:
         ledger = Ledger(self.pool, self.budget, self.settings)
         breakers = Breakers(self.pool, self.settings)
         watch = GenerationWatch(self.pool, self.budget, ledger, breakers)
-        await live.start(("generation", watch.refresh, self.settings.generation_poll_seconds))
         leases = Leases(self.pool, host, self.settings)
+        await live.start(
+            ("generation", watch.refresh, self.settings.generation_poll_seconds),
+            ("artworks", lambda: leases.look_ahead(live.view.catalogue.active_keys), AHEAD_SECONDS),
+        )
         recommender = Recommender(leases, live, self.settings)
         impressions = Impressions(self.pool, host, self.settings)
         self._parts = Parts(

@@ -6,6 +6,8 @@ import asyncio
 import uuid
 from typing import Any
 
+import numpy as np
+
 from features.database import make_pool, query, transaction
 from features.host import introspect
 from features.settings import Settings
@@ -66,5 +68,9 @@ def test_no_more_is_remembered_than_the_setting_says(service: Service, host: Hos
                 assert list(await artworks.find(connection, {key: versions[key]})) == [key]
             assert list(artworks._known) == [keys[4], keys[2], keys[0]]
             assert await artworks.find(connection, {2**31 - 1: 1}) == {}
+            ahead = HostArtworks(tables, most=3)
+            for _ in range(2):
+                await ahead.look_ahead(pool, np.array(keys, np.int32))
+                assert sorted(ahead._known) == keys[2:]
 
     asyncio.run(look())
