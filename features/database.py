@@ -23,8 +23,8 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg.abc import PQGen
+from psycopg.pq import Escaping
 from psycopg.rows import TupleRow
-from psycopg.sql import SQL, Literal
 from psycopg.waiting import wait_async
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -39,9 +39,9 @@ _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 SURE_SECONDS = 0.25  # a connection that has answered within so long is not asked again whether it lives
 #: With the locks, how the statements of such a transaction are planned: once, since planning takes longer than they do,
 #: and by index even while a table is so young that reading it whole would be quicker, for the plan stays when it grows.
-_LOCKED = SQL(
-    "BEGIN; SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off;"
-    " SELECT pg_advisory_xact_lock(hashtextextended(n, 0)) FROM unnest({}::text[]) AS n"
+_LOCKED = (
+    b"BEGIN; SET LOCAL plan_cache_mode = force_generic_plan; SET LOCAL enable_seqscan = off;"
+    b" SELECT pg_advisory_xact_lock(hashtextextended(n, 0)) FROM unnest(ARRAY[%b]) AS n"
 )
 
 UNREACHABLE = (
@@ -218,7 +218,8 @@ def _begin(users: Sequence[str], connection: psycopg.AsyncConnection[Any]) -> by
     """What begins a transaction, with the locks of the users: one trip, since it has no parameters."""
     if not users:
         return b"BEGIN"
-    return _LOCKED.format(Literal(sorted(set(users)))).as_bytes(connection)
+    quote = Escaping(connection.pgconn).escape_literal
+    return _LOCKED % b",".join(quote(user.encode()) for user in sorted(set(users)))
 
 
 def _first_line(error: Exception) -> str:

@@ -1,8 +1,10 @@
 """What arrives while a write is under way goes together in the next one: one transaction and one flush for all.
 
-A commit waits for the disk once, however much it holds. So nobody waits longer than for the write that is under way and
-the one that follows, and the more arrive the fewer commits each needs (group commit: DeWitt et al., "Implementation
-techniques for main memory database systems", SIGMOD 1984). Nothing here knows what is written.
+A commit waits for the disk once, and a statement is begun and ended once, however much they hold. So nobody waits longer
+than for the write that is under way and the one that follows, and the more arrive the less each costs (group commit:
+DeWitt et al., "Implementation techniques for main memory database systems", SIGMOD 1984). A second write begins beside
+the first only when a whole group waits for it, or when the first has been patiently waited for: it may wait for a lock
+that the others do not need. Nothing here knows what is written.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from features.errors import DatabaseUnavailableError, QueueFullError
+
+PATIENCE_SECONDS = 0.025  # that a write may take until the next one begins beside it
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,7 +34,8 @@ class GroupCommit(Generic[Item, Result]):
     """Gathers what callers write, for ``write``, which returns a result for each item in order, once all are durable.
 
     No group holds two callers' items of one owner: what one owner's callers write stays in their order, each seeing
-    what the one before it did. At most ``room`` items wait: then QueueFullError, before memory grows.
+    what the one before it did. At most ``lanes`` groups are under way at once, and ``room`` items wait: then
+    QueueFullError, before memory grows.
     """
 
     def __init__(
@@ -42,7 +47,9 @@ class GroupCommit(Generic[Item, Result]):
         self._lanes = lanes
         self._queue: list[Waiter[Item, Result]] = []
         self._waiting = 0  # items
-        self._writing: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._latest = 0.0  # when the latest group began, by the loop's clock
+        self._timer: asyncio.TimerHandle | None = None  # set while a group may come to be waited for too long
 
     async def write(self, owners: frozenset[str], items: Sequence[Item]) -> Sequence[Result]:
         """The results of ``items``, in order, durable. Raises QueueFullError, and whatever writing them raises."""
@@ -51,16 +58,35 @@ class GroupCommit(Generic[Item, Result]):
         waiter: Waiter[Item, Result] = Waiter(owners, items)
         self._queue.append(waiter)
         self._waiting += len(items)
-        if len(self._writing) < self._lanes:
-            task = asyncio.create_task(self._go_on())
-            self._writing.add(task)
-            task.add_done_callback(self._writing.discard)
+        self._go_on()
         return await waiter.done
 
-    async def _go_on(self) -> None:
-        """Write group after group until nobody waits."""
-        while self._queue:
-            await self._write_group(self._take())
+    def _go_on(self) -> None:
+        """Begin the next group if it is due; else look again once those under way have had their time."""
+        if not self._queue or len(self._under_way) >= self._lanes:
+            return
+        loop = asyncio.get_running_loop()
+        due = self._latest + PATIENCE_SECONDS
+        if not self._under_way or self._waiting >= self._most or loop.time() >= due:
+            self._latest = loop.time()
+            self._under_way.add(asyncio.create_task(self._run()))
+        elif self._timer is None:
+            self._timer = loop.call_at(due, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        """Look again."""
+        self._timer = None
+        self._go_on()
+
+    async def _run(self) -> None:
+        """Write one group, and begin the next. Its place is free before anybody else can come to look for one."""
+        try:
+            group = self._take()
+            if group:  # one that began beside it may have taken all
+                await self._write_group(group)
+        finally:
+            self._under_way.discard(asyncio.current_task())
+            self._go_on()
 
     def _take(self) -> list[Waiter[Item, Result]]:
         """The next group: in order of arrival, whoever's owners are not in it and do not wait for somebody else."""

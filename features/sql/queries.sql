@@ -236,24 +236,22 @@ WITH named AS (
     WITH ORDINALITY AS n (event_key, user_id, artwork_id, kind, session_id, lease_id, value, at, fenced, ordinal)
 ), people AS MATERIALIZED (
     SELECT u.id FROM public.users AS u WHERE u.id = ANY (%(users)s::text[])
+), found AS MATERIALIZED (
+    SELECT n.*, (SELECT k.artwork_key FROM vernissage.artwork_keys AS k WHERE k.artwork_id = n.artwork_id) AS found_key
+    FROM named AS n
 ), keyed AS (
     INSERT INTO vernissage.artwork_keys (artwork_id)
-    SELECT DISTINCT n.artwork_id FROM named AS n
-    WHERE (SELECT k.artwork_key FROM vernissage.artwork_keys AS k WHERE k.artwork_id = n.artwork_id) IS NULL
-    ORDER BY n.artwork_id
+    SELECT DISTINCT f.artwork_id FROM found AS f WHERE f.found_key IS NULL ORDER BY f.artwork_id
     ON CONFLICT (artwork_id) DO UPDATE SET artwork_id = excluded.artwork_id  -- so that its key is returned all the same
     RETURNING artwork_key, artwork_id
 ), known AS MATERIALIZED (
-    SELECT n.*, n.user_id IN (SELECT p.id FROM people AS p) AS user_known, coalesce(
-               (SELECT k.artwork_key FROM vernissage.artwork_keys AS k WHERE k.artwork_id = n.artwork_id),
-               (SELECT f.artwork_key FROM keyed AS f WHERE f.artwork_id = n.artwork_id)) AS artwork_key
-    FROM named AS n
+    SELECT f.*, f.user_id IN (SELECT p.id FROM people AS p) AS user_known,
+           coalesce(f.found_key, (SELECT k.artwork_key FROM keyed AS k WHERE k.artwork_id = f.artwork_id)) AS artwork_key
+    FROM found AS f
 ), sent AS (
     SELECT n.ordinal, n.event_key, n.user_id, n.artwork_id, n.kind, n.session_id, n.lease_id, n.value, n.user_known,
            least(coalesce(n.at, statement_timestamp()), statement_timestamp()) AS at, n.artwork_key,
            coalesce((SELECT true FROM public.art_sessions AS a WHERE a.id = n.artwork_id), false) AS artwork_known,
-           coalesce((SELECT e.artwork_key = n.artwork_key FROM vernissage.events AS e WHERE e.event_key = n.event_key),
-                    false) AS repeated,
            NOT n.fenced OR (
                (SELECT e.artwork_key FROM vernissage.events AS e WHERE e.event_key = n.event_key) IS NULL
                AND (SELECT o.expires_at > statement_timestamp() AND n.artwork_key = ANY (o.held)
@@ -331,7 +329,10 @@ WITH named AS (
 SELECT string_agg(set_byte('\x00', 0, r.flags), ''::bytea ORDER BY r.ordinal)
 FROM (
     SELECT s.ordinal,
-           s.artwork_known::integer + 2 * s.user_known::integer + 4 * s.repeated::integer
+           s.artwork_known::integer + 2 * s.user_known::integer
+           + 4 * CASE WHEN l.event_key IS NOT NULL THEN 0 ELSE coalesce(  -- what was logged now was not logged before
+               (SELECT (e.artwork_key = s.artwork_key)::integer FROM vernissage.events AS e
+                WHERE e.event_key = s.event_key), 0) END
            + 8 * (l.event_key IS NOT NULL
                   AND s.ordinal = min(s.ordinal) FILTER (WHERE s.allowed) OVER (PARTITION BY s.event_key))::integer
            + 16 * (m.artwork_key IS NOT NULL)::integer AS flags

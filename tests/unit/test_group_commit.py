@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Sequence
 import pytest
 
 from features.errors import DatabaseUnavailableError, QueueFullError
-from serving.group_commit import GroupCommit
+from serving.group_commit import PATIENCE_SECONDS, GroupCommit
 
 BAD = -1
 
@@ -16,14 +16,15 @@ BAD = -1
 class Disk:
     """Takes a turn of the loop for each group, and remembers the groups."""
 
-    def __init__(self, error: type[Exception] = ValueError) -> None:
+    def __init__(self, error: type[Exception] = ValueError, seconds: float = 0.01) -> None:
         self.groups: list[list[int]] = []
         self._error = error
+        self._seconds = seconds
 
     async def write(self, items: list[int]) -> Sequence[int]:
         """Twice each number; a bad one fails its whole group."""
         self.groups.append(items)
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(self._seconds)
         if BAD in items:
             raise self._error("bad") if self._error is ValueError else DatabaseUnavailableError(reason="away")
         return [2 * item for item in items]
@@ -122,5 +123,69 @@ def test_a_caller_that_gives_up_takes_nothing_away_from_the_others() -> None:
         with pytest.raises(asyncio.CancelledError):
             await first
         assert sorted(item for group in disk.groups for item in group) == [1, 2]
+
+    run(scene())
+
+
+def test_who_comes_as_the_last_write_ends_is_not_left_waiting() -> None:
+    """A caller that writes again the moment it is answered: nobody else would come to begin its write."""
+
+    async def scene() -> None:
+        together = commit(Disk())
+        for n in range(3):
+            assert list(await together.write(frozenset("a"), [n])) == [2 * n]
+
+    run(scene())
+
+
+def test_a_second_write_does_not_begin_beside_a_quick_one() -> None:
+    """Who comes meanwhile shares the next one, though there is room for a write beside it."""
+
+    async def scene() -> None:
+        disk = Disk()
+        together = commit(disk, lanes=2)
+        first = asyncio.create_task(together.write(frozenset("a"), [1]))
+        await asyncio.sleep(0)
+        others = [asyncio.create_task(together.write(frozenset({str(n)}), [n])) for n in range(2, 5)]
+        await asyncio.gather(first, *others)
+        assert disk.groups == [[1], [2, 3, 4]]
+
+    run(scene())
+
+
+def test_beside_a_slow_write_the_next_begins_all_the_same() -> None:
+    """What is waited for may concern one of them alone, as a lock does."""
+
+    async def scene() -> None:
+        began, held = asyncio.Event(), asyncio.Event()
+
+        async def write(items: list[int]) -> Sequence[int]:
+            if items == [1]:
+                began.set()
+                await held.wait()
+            return items
+
+        together: GroupCommit[int, int] = GroupCommit(write, most=100, room=1_000, lanes=2)
+        first = asyncio.create_task(together.write(frozenset("a"), [1]))
+        await began.wait()
+        assert list(await together.write(frozenset("b"), [2])) == [2]
+        assert list(await together.write(frozenset("c"), [3])) == [3]
+        assert not first.done()
+        held.set()
+        assert list(await first) == [1]
+
+    run(scene())
+
+
+def test_a_whole_group_waits_for_nobody_while_there_is_a_lane() -> None:
+    """With as many as one write takes, to wait longer would gain nothing."""
+
+    async def scene() -> None:
+        disk = Disk(seconds=PATIENCE_SECONDS / 2)
+        together = commit(disk, most=2, lanes=2)
+        writes = [asyncio.create_task(together.write(frozenset({str(n)}), [n])) for n in range(4)]
+        await asyncio.sleep(PATIENCE_SECONDS / 4)
+        assert len(disk.groups) == 2
+        await asyncio.gather(*writes)
 
     run(scene())
