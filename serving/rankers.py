@@ -73,8 +73,8 @@ class FactorRanker:
         if vector is None:
             return self.prior[rows]
         if len(rows) * READ_ALL_FROM < len(self.factors):
-            return np.asarray(products(self.factors, rows, vector) + self.offset[rows])
-        return np.asarray((self.factors @ vector + self.offset)[rows])
+            return np.asarray(products(self.factors, rows, vector) + self.offset.take(rows))
+        return np.asarray((self.factors @ vector + self.offset).take(rows))
 
     def user_vector(self, signal_rows: Rows, weights: Floats) -> Floats | None:
         """The user's k numbers, or None when nothing positive is known of the user."""
