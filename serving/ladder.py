@@ -58,9 +58,9 @@ def cut(evidence: Evidence, depth: int, keep: Mask) -> Evidence:
 
     Others are left out where the model knows all and finds so many relevant: those of them with the best scores come
     first then. The least of these scores is not looked for among many, which would cost more than all else: a bound
-    that is most likely below it is taken from a sample.
+    that is most likely below it is taken from a sample; and then once more, of those that are left.
     """
-    if evidence.model is None or len(evidence.rows) <= depth or lacks(evidence, depth):
+    if evidence.model is None or len(evidence.rows) <= depth or np.isnan(evidence.model).any():
         return evidence
     relevant = _relevant(evidence, evidence.model)
     step = max(len(relevant) // BOUND_SAMPLE, 1)
@@ -73,7 +73,8 @@ def cut(evidence: Evidence, depth: int, keep: Mask) -> Evidence:
         return evidence
     places = np.flatnonzero(best | keep)
     asked, chosen = evidence.asked[places], evidence.chosen[places]
-    return Evidence(evidence.rows[places], None, asked, chosen, evidence.model[places], evidence.threshold)
+    part = Evidence(evidence.rows[places], None, asked, chosen, evidence.model[places], evidence.threshold)
+    return part if step == 1 or len(places) == len(relevant) else cut(part, depth, keep[places])
 
 
 def climb(evidence: Evidence, *, depth: int | None = None, keep: Mask | None = None) -> Ranking:
