@@ -25,6 +25,7 @@ RUNG_REASONS: dict[int, RungReason] = {MODEL: "model", NEAR: "near_liked", RELAX
 Rungs = NDArray[np.int8]
 Sources = NDArray[np.int8]
 BY_HEURISTIC, BY_NEARNESS, BY_MODEL = 0, 1, 2
+BOUND_SAMPLE, SPARE = 2_000, 20  # candidates that a bound for the best is taken from, and how far below it is safe
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,30 @@ class Ranking:
     rungs: Rungs
     sources: Sources  # of each score, before cold ones were brought to the model's scale
     fallback: Fallback | None = None  # None: the model ranked
+
+
+def cut(evidence: Evidence, depth: int, keep: Mask) -> Evidence:
+    """What the model alone tells of the candidates that can be among the first ``depth``, and of what ``keep`` marks.
+
+    Others are left out where the model knows all and finds so many relevant: those of them with the best scores come
+    first then. The least of these scores is not looked for among many, which would cost more than all else: a bound
+    that is most likely below it is taken from a sample; and then once more, of those that are left.
+    """
+    if evidence.model is None or len(evidence.rows) <= depth or np.isnan(evidence.model).any():
+        return evidence
+    relevant = _relevant(evidence, evidence.model)
+    step = max(len(relevant) // BOUND_SAMPLE, 1)
+    sample = evidence.model[::step][relevant[::step]]
+    place = len(sample) - (depth if step == 1 else 2 * (depth // step) + SPARE)
+    if place < 0:
+        return evidence
+    best = relevant & (evidence.model >= np.partition(sample, place)[place])
+    if np.count_nonzero(best) < depth:
+        return evidence
+    places = np.flatnonzero(best | keep)
+    asked, chosen = evidence.asked[places], evidence.chosen[places]
+    part = Evidence(evidence.rows[places], None, asked, chosen, evidence.model[places], evidence.threshold)
+    return part if step == 1 or len(places) == len(relevant) else cut(part, depth, keep[places])
 
 
 def climb(evidence: Evidence, *, depth: int | None = None, keep: Mask | None = None) -> Ranking:
@@ -105,12 +130,17 @@ def lacks(evidence: Evidence, limit: int) -> bool:
     """Whether the model alone cannot fill the list: it is absent, does not know all, or finds too few relevant."""
     if evidence.model is None or np.isnan(evidence.model).any():
         return True
-    return int((((evidence.model >= evidence.threshold) | evidence.chosen) & evidence.asked).sum()) < limit
+    return int(np.count_nonzero(_relevant(evidence, evidence.model))) < limit
 
 
 def needs_heuristic(evidence: Evidence) -> bool:
     """Whether neither the model nor nearness has a score for every candidate."""
     return evidence.near is None and (evidence.model is None or bool(np.isnan(evidence.model).any()))
+
+
+def _relevant(evidence: Evidence, model: Floats) -> Mask:
+    """Which candidates are on the model's rung, shape (m,)."""
+    return np.asarray(((model >= evidence.threshold) | evidence.chosen) & evidence.asked)
 
 
 def fill_cold(model: Floats, other: Floats) -> Floats:

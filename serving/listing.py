@@ -183,10 +183,10 @@ def _explored(drawn: Drawn, fresh: Places, count: int, chances: Floats) -> tuple
 
 def _evidence(drawn: Drawn, order: Places) -> list[Tier]:
     """What the place of each artwork on the list rests on, by the model of the team that has it there."""
-    rows, teams = drawn.ranking.rows[order], drawn.teams[order]
-    told = drawn.view.catalogue.vectors[rows].any(axis=1)
-    sources = drawn.ranking.sources[order]
-    tiers = np.where((sources == ladder.BY_NEARNESS) & told, "content", "none")
+    rows, teams, sources = drawn.ranking.rows[order], drawn.teams[order], drawn.ranking.sources[order]
+    near = sources == ladder.BY_NEARNESS
+    near[near] = drawn.view.catalogue.vectors[rows[near]].any(axis=1)
+    tiers = np.where(near, "content", "none")
     for team, way in enumerate(drawn.begun.trial.ways):
         if way.view.model is not None:
             by_model = (sources == ladder.BY_MODEL) & (teams == team)
@@ -201,6 +201,8 @@ def _again_and_fresh(held: Mask, held_rows: Rows, ranking: Ranking) -> tuple[Pla
     Held artworks of another style than the one asked for wait in the rest, before others of their kind.
     """
     again = np.flatnonzero(held[ranking.rows])
+    if not len(again):
+        return again, np.arange(len(ranking.rows))
     again = again[np.argsort(_places(held_rows, ranking.rows[again]))]
     relaxed = ranking.rungs[again] == ladder.RELAXED
     fresh = np.flatnonzero(~held[ranking.rows])

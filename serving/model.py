@@ -83,6 +83,8 @@ class Model:
     def tiers(self, rows: Rows) -> NDArray[np.str_]:
         """What the scores of catalogue rows rest on, shape (m,): see `Tier`."""
         behaviour = self.knows(rows)
+        if behaviour.all():
+            return np.full(len(rows), "behaviour")
         told = self.space.vectors[rows].any(axis=1)
         return np.where(behaviour, "behaviour", np.where(told, "content", "none"))
 
@@ -94,7 +96,7 @@ class Model:
         """Scores by one part, in its own rows."""
         if isinstance(ranker, ContentRanker):
             return ranker.score(signal_rows, weights, candidates)
-        return ranker.score(self.rows[signal_rows], weights, self.rows[candidates])
+        return ranker.score(self.rows[signal_rows], weights, self.rows.take(candidates))
 
 
 def load_model(folder: Path, digest: str) -> Model:

@@ -18,7 +18,7 @@ from scipy.linalg.lapack import dtrtrs
 from scipy.optimize import nnls
 from scipy.sparse import csr_array
 
-from features.arrays import Floats, Rows, products
+from features.arrays import Floats, Rows, all_products, products
 from features.content import LENGTH, WORD_LENGTH, Space
 from features.errors import BadBundleError, CannotScoreError
 from serving.bundle import FoldIn
@@ -73,8 +73,10 @@ class FactorRanker:
         if vector is None:
             return self.prior[rows]
         if len(rows) * READ_ALL_FROM < len(self.factors):
-            return np.asarray(products(self.factors, rows, vector) + self.offset[rows])
-        return np.asarray((self.factors @ vector + self.offset)[rows])
+            return np.asarray(products(self.factors, rows, vector) + self.offset.take(rows))
+        every = all_products(self.factors, vector)
+        every += self.offset
+        return np.asarray(every.take(rows))
 
     def user_vector(self, signal_rows: Rows, weights: Floats) -> Floats | None:
         """The user's k numbers, or None when nothing positive is known of the user."""

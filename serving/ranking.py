@@ -59,20 +59,15 @@ def choose_candidates(catalogue: Catalogue, state: UserState, ask: Ask) -> Candi
     """Active artworks that the user has not seen, that fit, and that no other session of the user holds."""
     orientation = _orientation_of(ask, state)
     unseen, left = catalogue.rows_without(state.seen, orientation)
-    wanted = np.ones(len(unseen), dtype=bool)
     named = asked_for(catalogue, ask)
-    if ask.strict_styles and named is not None:
-        wanted = named[unseen]
-    wanted[places_in(unseen, _named(catalogue, ask.exclude))] = False
-    wanted[places_in(unseen, catalogue.rows(state.retired))] = False
-    asked = int(np.count_nonzero(wanted))
-    wanted[places_in(unseen, catalogue.rows(state.held_elsewhere))] = False
-    rows = unseen[wanted]
+    asked = unseen[named[unseen]] if ask.strict_styles and named is not None else unseen
+    asked = _without(asked, _named(catalogue, ask.exclude), catalogue.rows(state.retired))
+    rows = _without(asked, catalogue.rows(state.held_elsewhere))
     excluded = {
         "seen": catalogue.size - left,
         "orientation": left - len(unseen),
-        "asked": len(unseen) - asked,  # exclude, strict styles, retired
-        "leased": asked - len(rows),
+        "asked": len(unseen) - len(asked),  # exclude, strict styles, retired
+        "leased": len(asked) - len(rows),
     }
     _, eligible = catalogue.fitting.get(orientation, catalogue.fitting[None])
     return Candidates(rows, eligible, len(unseen), excluded)
@@ -159,14 +154,24 @@ def asked_for(catalogue: Catalogue, ask: Ask) -> Mask | None:
 
 def places_in(rows: Rows, wanted: Rows) -> NDArray[np.intp]:
     """The places in ascending ``rows`` of those of ``wanted`` that are there."""
+    if not len(wanted):
+        return np.zeros(0, np.intp)
     places = np.searchsorted(rows, wanted)
     inside = places < len(rows)
     places, wanted = places[inside], wanted[inside]
     return np.asarray(places[rows[places] == wanted])
 
 
+def _without(rows: Rows, *others: Rows) -> Rows:
+    """Ascending ``rows`` but for those of ``others``; themselves where none of these are there."""
+    places = places_in(rows, np.concatenate(others))
+    return np.delete(rows, places) if len(places) else rows
+
+
 def _named(catalogue: Catalogue, artwork_ids: tuple[str, ...]) -> Rows:
     """The rows of those of ``artwork_ids`` that the catalogue holds."""
+    if not artwork_ids:
+        return np.zeros(0, np.int32)
     rows = catalogue.places.find(hashes_of(artwork_ids))
     named = zip(rows.tolist(), artwork_ids, strict=True)
     return np.array([row for row, artwork_id in named if row >= 0 and catalogue.ids[row] == artwork_id], np.int32)

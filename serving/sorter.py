@@ -15,7 +15,7 @@ from itertools import zip_longest
 
 import numpy as np
 
-from features.arrays import Floats, Rows
+from features.arrays import Floats, Mask, Rows
 from features.catalogue import Catalogue
 from features.errors import CannotScoreError
 from features.settings import Settings
@@ -26,9 +26,8 @@ from serving.live import View
 from serving.model import Model
 from serving.ranking import Ask
 
-Scored = tuple[Floats, float]  # scores of the candidates, and the threshold of what is relevant or near
-Piece = Callable[[], Scored | None]
-Outcome = Scored | None | Exception
+Piece = Callable[[], Evidence | None]
+Outcome = Evidence | None | Exception
 LEAST_DEPTH, DEPTHS = 500, 10  # how far down an order is needed: so far, and so many times the length of a list
 
 
@@ -48,6 +47,17 @@ class Task:
         """The pool."""
         return self.view.catalogue
 
+    @property
+    def depth(self) -> int | None:
+        """How far down the order is needed; None: to its end."""
+        return None if self.whole else max(LEAST_DEPTH, DEPTHS * self.ask.limit)
+
+    def held_in(self, rows: Rows) -> Mask:
+        """Which of these candidates, ascending, the session holds."""
+        held = np.zeros(len(rows), dtype=bool)
+        held[ranking.places_in(rows, self.catalogue.rows(self.state.held))] = True
+        return held
+
 
 @dataclass
 class _Work:
@@ -58,52 +68,55 @@ class _Work:
     weights: Floats
     evidence: Evidence
     fallback: Fallback | None = None
-    scored: Scored | None = None  # by the model, in the thread that asked it
+    scored: Evidence | None = None  # by the model, in the thread that asked it
 
-    def score(self, model: Model, lift: float) -> Scored:
-        """By the model; in a thread."""
-        task = self.task
-        given = (task.catalogue, model, self.signal_rows, self.weights, task.rows)
-        self.scored = ranking.model_scores(*given, lift=lift if task.lift is None else task.lift)
+    def score(self, model: Model, lift: float) -> Evidence:
+        """What is known with the model's scores, of as many candidates as matter then; in a thread."""
+        task, rows = self.task, self.evidence.rows
+        given = (task.catalogue, model, self.signal_rows, self.weights, rows)
+        scores, threshold = ranking.model_scores(*given, lift=lift if task.lift is None else task.lift)
+        scored = dataclasses.replace(self.evidence, model=scores, threshold=threshold)
+        self.scored = scored if task.depth is None else ladder.cut(scored, task.depth, task.held_in(rows))
         return self.scored
 
-    def compare(self) -> Scored:
-        """By nearness in content; in a thread."""
-        return ranking.near_scores(self.task.catalogue, self.signal_rows, self.weights, self.task.rows)
+    def compare(self) -> Evidence:
+        """What is known with nearness in content; in a thread."""
+        return self._compared(self.evidence)
 
-    def compare_if_needed(self) -> Scored | None:
+    def compare_if_needed(self) -> Evidence | None:
         """As `compare`, after `score` in the same thread; None where the model's scores are enough."""
-        evidence = self.evidence
-        if self.scored is not None:
-            evidence = dataclasses.replace(evidence, model=self.scored[0], threshold=self.scored[1])
-        return self.compare() if ladder.lacks(evidence, self.task.ask.limit) else None
+        evidence = self.scored or self.evidence
+        return self._compared(evidence) if ladder.lacks(evidence, self.task.ask.limit) else None
+
+    def _compared(self, evidence: Evidence) -> Evidence:
+        """With nearness in content."""
+        near, threshold = ranking.near_scores(self.task.catalogue, self.signal_rows, self.weights, evidence.rows)
+        return dataclasses.replace(evidence, near=near, near_threshold=threshold)
 
     @property
     def lacks(self) -> bool:
         """Whether nearness is needed beside what is known by now."""
         return ladder.lacks(self.evidence, self.task.ask.limit)
 
-    def use_model(self, found: Scored | Fallback) -> None:
-        """Take the model's scores and threshold, or why there are none."""
+    def use_model(self, found: Evidence | Fallback) -> None:
+        """Take what is known with the model's scores, or why there are none."""
         if isinstance(found, str):
             self.fallback = found
         else:
-            self.evidence = dataclasses.replace(self.evidence, model=found[0], threshold=found[1])
+            self.evidence = found
 
-    def use_nearness(self, found: Scored | Fallback) -> None:
-        """Take the nearness in content and its threshold, where there is any."""
+    def use_nearness(self, found: Evidence | Fallback) -> None:
+        """Take what is known with nearness in content, where there is any."""
         if not isinstance(found, str):
-            self.evidence = dataclasses.replace(self.evidence, near=found[0], near_threshold=found[1])
+            self.evidence = found
 
     def climb(self) -> Ranking:
         """The order by all that is known; the heuristic where that is not enough."""
         task, evidence = self.task, self.evidence
         if ladder.needs_heuristic(evidence):
             evidence = dataclasses.replace(evidence, heuristic=_heuristic(task, evidence))
-        held = np.zeros(len(task.rows), dtype=bool)
-        held[ranking.places_in(task.rows, task.catalogue.rows(task.state.held))] = True
-        depth = None if task.whole else max(LEAST_DEPTH, DEPTHS * task.ask.limit)
-        return dataclasses.replace(ladder.climb(evidence, depth=depth, keep=held), fallback=self.fallback)
+        found = ladder.climb(evidence, depth=task.depth, keep=task.held_in(evidence.rows))
+        return dataclasses.replace(found, fallback=self.fallback)
 
 
 class Sorter:
@@ -191,7 +204,7 @@ def _begin(task: Task) -> _Work:
     catalogue, state, rows = task.catalogue, task.state, task.rows
     named = ranking.asked_for(catalogue, task.ask)
     asked = np.ones(len(rows), bool) if named is None else named[rows]
-    chosen = catalogue.with_styles(state.styles)[rows]
+    chosen = catalogue.with_styles(state.styles)[rows] if state.styles else np.zeros(len(rows), bool)
     if named is not None:
         chosen |= asked
     signals = ranking.signal_rows_of(catalogue, state.signal_keys, state.signal_weights)
@@ -206,7 +219,7 @@ def _heuristic(task: Task, evidence: Evidence) -> Floats:
     )
 
 
-def _result(source: str, outcome: Outcome, why: Fallback) -> Scored | Fallback:
+def _result(source: str, outcome: Outcome, why: Fallback) -> Evidence | Fallback:
     """What a piece of work came to; why it did not, counted: a user it cannot score, an error, or ``why`` for None."""
     if outcome is None:
         return _skipped(source, why)

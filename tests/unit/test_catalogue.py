@@ -17,6 +17,7 @@ from features.catalogue import ORIENTATIONS, Catalogue, empty, joined
 from features.content import content_vectors, tokens_of
 from features.dna import read_dna
 from features.pool_reading import append, read_part
+from features.scramble import scramble
 
 ARTWORKS = 30
 
@@ -91,3 +92,12 @@ def test_what_may_be_shown_is_active_unmarked_and_fits(keys: set[int], orientati
     assert found.tolist() == np.flatnonzero(pool.active & ~seen & pool.fits(orientation)).tolist()
     assert left == int((pool.active & ~seen).sum())
     assert pool.fitting.get(orientation, pool.fitting[None])[1] == int((pool.active & pool.fits(orientation)).sum())
+
+
+@given(st.sets(st.integers(0, ARTWORKS - 1)))
+def test_the_hash_of_a_set_is_the_sum_of_its_artworks_hashes(places: set[int]) -> None:
+    """Lists that were logged hold it; in one run or in many."""
+    pool = append(empty(), rows())
+    chosen = np.array(sorted(places), np.int32)
+    plain = scramble(pool.keys[chosen].astype(np.uint64)).sum(dtype=np.uint64)
+    assert pool.hash_of(chosen) == int(plain.astype(np.int64))

@@ -14,6 +14,7 @@ from serving import ladder
 from serving.ladder import ANYTHING, MODEL, NEAR, RELAXED, Evidence
 
 SCORES = st.floats(-100, 100, width=32)
+MANY = 3 * ladder.BOUND_SAMPLE
 
 
 @st.composite
@@ -181,3 +182,36 @@ def test_the_head_of_an_order_is_the_same_without_the_rest(given_evidence: Evide
     assert set(given_evidence.rows[keep].tolist()) <= set(part.rows.tolist())
     rest = set(part.rows.tolist())
     assert part.rows.tolist() == [row for row in whole.rows.tolist() if row in rest]
+
+
+@given(st.integers(0, 999), st.integers(0, MANY), st.integers(1, 300), st.sampled_from([1, 3, 1_000]), st.booleans())
+def test_what_cannot_be_among_the_first_may_be_left_out(
+    seed: int, count: int, depth: int, different: int, named: bool
+) -> None:
+    """However many are relevant, tied or held: the order comes out the same."""
+    draw = np.random.default_rng(seed)
+    given_evidence = Evidence(
+        rows=np.sort(draw.choice(10 * MANY, count, replace=False)).astype(np.int32),
+        heuristic=None,
+        asked=draw.random(count) < (0.5 if named else 1.0),
+        chosen=draw.random(count) < draw.choice([0.0, 0.3]),
+        model=draw.integers(0, different, count).astype(np.float32),
+        threshold=float(draw.uniform(0, different)),
+    )
+    keep = draw.random(count) < 0.01
+    part = ladder.cut(given_evidence, depth, keep)
+    plain = ladder.climb(given_evidence, depth=depth, keep=keep)
+    quick = ladder.climb(part, depth=depth, keep=keep[np.isin(given_evidence.rows, part.rows)])
+    for name in ("rows", "scores", "rungs", "sources"):
+        np.testing.assert_array_equal(getattr(quick, name), getattr(plain, name))
+
+
+def test_of_many_only_few_are_left_to_be_put_in_order() -> None:
+    """What the cut is for; where the model cannot tell, all stay."""
+    count = 50 * ladder.BOUND_SAMPLE
+    model = np.random.default_rng(0).permutation(count).astype(np.float32)
+    none, every = np.zeros(count, bool), np.ones(count, bool)
+    known = Evidence(np.arange(count, dtype=np.int32), None, every, none, model, threshold=count / 2)
+    assert 500 <= len(ladder.cut(known, 500, none).rows) < 5_000
+    model[7] = np.nan
+    assert ladder.cut(known, 500, none) is known

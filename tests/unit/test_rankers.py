@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from features.arrays import PIECE, products
+from features.arrays import PIECE, all_products, products
 from serving.rankers import make_factor_ranker, row_scale
 
 ARTWORKS, COMPONENTS = 300, 6
@@ -49,3 +49,5 @@ def test_products_in_pieces_are_those_of_the_whole() -> None:
     for count in (0, 3, PIECE + 5):
         rows = draw.integers(0, 50, count).astype(np.int32)
         np.testing.assert_allclose(products(matrix, rows, vector), matrix[rows] @ vector, rtol=1e-5, atol=1e-5)
+        every = all_products(matrix[rows], vector)
+        np.testing.assert_allclose(every, matrix[rows] @ vector, rtol=1e-5, atol=1e-5)

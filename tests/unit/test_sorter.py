@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,18 +16,21 @@ from features.content import LENGTH
 from features.errors import CannotScoreError
 from features.settings import Settings
 from serving import ranking
+from serving.bundle import Bundle
 from serving.ladder import Ranking
 from serving.leases import UserState
 from serving.live import View
 from serving.model import make_model
 from serving.ranking import Ask
-from serving.sorter import Sorter, Task
+from serving.sorter import LEAST_DEPTH, Sorter, Task
+from tests.benchmarks.world import factor_arrays, manifest
 from tests.given import given_signals, signals
 from training import content
 from training.learner import Given, learn
 from training.pool import bare_pool
 
 ARTWORKS, KINDS = 120, 4
+LONG = 9_001
 SLOW_SECONDS = 1.0
 DEADLINE_MS = 200.0
 
@@ -132,3 +136,25 @@ def test_many_that_are_slow_but_within_the_deadline_are_not_late(view: View, mon
     trouble(monkeypatch, 0, lambda: time.sleep(DEADLINE_MS / 4_000))
     orders = rank([task_of(view, 0, f"person {number}") for number in range(12)])
     assert [order.fallback for order in orders] == [None] * 12
+
+
+@pytest.mark.parametrize("styles", [(), ("even",)])
+def test_the_head_of_a_long_order_is_that_of_the_whole(styles: tuple[str, ...]) -> None:
+    """Also with styles that are asked for, and with what the session holds in its place."""
+    view = View(bare_pool([f"artwork {number}" for number in range(LONG)]), None)
+    arrays = factor_arrays(np.array(view.catalogue.ids), 1)
+    model = make_model(Bundle(manifest("1"), arrays, digest=""))
+    pool = dataclasses.replace(view.catalogue, style_rows={"even": np.arange(0, LONG, 2, dtype=np.int32)})
+    view = View(pool, model.aligned(pool.ids, pool.vectors))
+    task = task_of(view, 1)
+    held = np.array([LONG - 1, 700, 31], np.int32)
+    rows = np.arange(KINDS, LONG, dtype=np.int32)
+    ask = dataclasses.replace(task.ask, styles=styles)
+    task = dataclasses.replace(task, state=dataclasses.replace(task.state, held=held), ask=ask, rows=rows)
+    part, whole = rank([task, dataclasses.replace(task, whole=True)])
+    assert len(whole.rows) == len(rows)
+    assert LEAST_DEPTH <= len(part.rows) <= LEAST_DEPTH + len(held)
+    rest = np.isin(whole.rows, part.rows)
+    for name in ("rows", "scores", "rungs", "sources"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(whole, name)[rest])
+    assert part.rows[:LEAST_DEPTH].tolist() == whole.rows[:LEAST_DEPTH].tolist()
