@@ -274,7 +274,10 @@ class DisplayBatch(Struct):
 
 
 class RecordAnswer(Struct, kw_only=True):
-    """What a batch came to. Ids are artwork ids for artwork_ids, and event ids for events."""
+    """What a batch came to. Ids are artwork ids for artwork_ids, and event ids for events.
+
+    What the host recorded without us counts as new until artworks are asked for: it is taken over then.
+    """
 
     received: int
     new: list[str]
