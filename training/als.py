@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 
 import msgspec
@@ -31,7 +32,7 @@ STEPS, FIRST_STEPS = (
 )  # of conjugate gradients a row: the library's three, and fewer where what is solved still moves
 FIRST = 0.75  # share of the iterations that take the fewer; with these, unlike with fewer to the end, no list is worse
 LINE = 64  # bytes of a cache line
-BUCKET = 1.25  # rows whose regularisations differ by less share one: the library takes one a call, and calls cost
+BUCKET = 1.1  # rows whose regularisations differ by less share one: the library takes one a call, and calls cost
 LEAST_SHARE = 500  # rows that a thread takes at once; each share costs a product of the other side with itself
 
 
@@ -50,7 +51,9 @@ class AlsConfig(msgspec.Struct, frozen=True, kw_only=True):
 def make_learner(config: AlsConfig) -> Learner:
     """ALS as a learner with these settings."""
     name = "als" if config.scaled else "plain-als"
-    return of_matrix(name, "factors", "regularised", lambda given: fit(given, config), msgspec.structs.asdict(config))
+    settings = msgspec.structs.asdict(config)
+    learner = of_matrix(name, "factors", "regularised", lambda given: fit(given, config), settings)
+    return replace(learner, beside="judging")
 
 
 def fit(interactions: Interactions, config: AlsConfig) -> dict[str, np.ndarray]:
