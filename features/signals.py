@@ -9,16 +9,27 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 import psycopg
 from numpy.typing import NDArray
 
+from features.arrays import Floats
 from features.database import query
-from features.event_frames import Numbered, begins, in_order, join_events, number_events, runs, unpack_events, without
-from features.weights import KINDS, weigh
+from features.event_frames import (
+    Numbered,
+    Packed,
+    begins,
+    in_order,
+    join_events,
+    number_events,
+    runs,
+    unpack_events,
+    without,
+)
+from features.weights import KIND_CODES, KINDS, weigh
 
 
 @dataclass(frozen=True)
@@ -46,10 +57,19 @@ def read_events(connection: psycopg.Connection) -> Events:
 
 def read_own(connection: psycopg.Connection) -> Numbered:
     """What our own schema knows."""
+    return name_own([*read_packed("learn_seen", connection), *read_packed("learn_events", connection)], connection)
+
+
+def read_packed(name: Literal["learn_seen", "learn_events"], connection: psycopg.Connection) -> list[Packed]:
+    """The displays, or the other events, that our own schema knows, as it packs them."""
     with connection.transaction():
         connection.execute(query("learn_memory"))
-        packed = [row for name in ("learn_seen", "learn_events") for row in _fetch(connection, query(name))]
-        return unpack_events(packed, dict(_fetch(connection, query("learn_keys"))))
+        return _fetch(connection, query(name))
+
+
+def name_own(packed: list[Packed], connection: psycopg.Connection) -> Numbered:
+    """The same with the ids of artworks, which are there by now for every key."""
+    return unpack_events(packed, dict(_fetch(connection, query("learn_keys"))))
 
 
 def read_host(connection: psycopg.Connection) -> tuple[Numbered, int]:
@@ -96,15 +116,32 @@ def sum_signals(events: pl.DataFrame, half_life_days: float, until: datetime | N
 def _weights(events: pl.DataFrame, half_life_days: float, until: datetime | None) -> NDArray[np.float64]:
     """The weight of each event of a frame in order, shape (n,); float64, for it is rounded after summing."""
     kinds = events["kind"].to_physical().to_numpy().astype(np.int8)
-    dwell = pl.when((pl.col("kind") == "dwell") & (pl.col("value") > 0)).then(pl.col("value"))
     newest = events["at"].max() if until is None else until
     columns = events.select(
         value=pl.col("value").fill_null(float("nan")),
-        typical=dwell.median().over(runs("user_id")).fill_null(1.0),
         age=(pl.lit(newest, pl.Datetime("us", "UTC")) - pl.col("at")).dt.total_microseconds() / 86_400e6,
+        user=runs("user_id").cast(pl.Int64),
     )
-    value, typical, age = (columns[name].cast(pl.Float32).to_numpy() for name in ("value", "typical", "age"))
+    value, age = (columns[name].cast(pl.Float32).to_numpy() for name in ("value", "age"))
+    typical = _typical_dwell(columns["user"].to_numpy(), kinds, value)
     return weigh(kinds, value, age, typical, half_life_days).astype(np.float64)
+
+
+def _typical_dwell(users: NDArray[np.int64], kinds: NDArray[np.int8], values: Floats) -> Floats:
+    """The median dwell of each event's user in seconds, 1 for one who has none; users are numbers from 0, in order."""
+    dwell = (kinds == KIND_CODES["dwell"]) & (values > 0)
+    whose = users[dwell]
+    # Positive numbers are in the order of their bits, so that one sort of whole numbers orders them user by user.
+    ordered = np.sort(whose << 32 | values[dwell].view(np.int32))
+    seconds = ordered.astype(np.int32).view(np.float32)
+    ends = np.cumsum(np.bincount(whose, minlength=int(users.max(initial=-1)) + 1))
+    counts = np.diff(ends, prepend=0)
+    told = counts > 0
+    upper = (ends - counts + counts // 2)[told]
+    lower = (ends - counts + (counts - 1) // 2)[told]
+    typical = np.ones(len(counts), np.float32)
+    typical[told] = (seconds[lower] + seconds[upper]) / 2
+    return typical[users]
 
 
 def _read_votes(connection: psycopg.Connection) -> tuple[pl.DataFrame, int]:
