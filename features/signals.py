@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,7 +20,6 @@ from features.arrays import Floats
 from features.database import query
 from features.event_frames import (
     Numbered,
-    Packed,
     begins,
     in_order,
     join_events,
@@ -57,19 +56,10 @@ def read_events(connection: psycopg.Connection) -> Events:
 
 def read_own(connection: psycopg.Connection) -> Numbered:
     """What our own schema knows."""
-    return name_own([*read_packed("learn_seen", connection), *read_packed("learn_events", connection)], connection)
-
-
-def read_packed(name: Literal["learn_seen", "learn_events"], connection: psycopg.Connection) -> list[Packed]:
-    """The displays, or the other events, that our own schema knows, as it packs them."""
     with connection.transaction():
         connection.execute(query("learn_memory"))
-        return _fetch(connection, query(name))
-
-
-def name_own(packed: list[Packed], connection: psycopg.Connection) -> Numbered:
-    """The same with the ids of artworks, which are there by now for every key."""
-    return unpack_events(packed, dict(_fetch(connection, query("learn_keys"))))
+        packed = [row for name in ("learn_seen", "learn_events") for row in _fetch(connection, query(name))]
+        return unpack_events(packed, dict(_fetch(connection, query("learn_keys"))))
 
 
 def read_host(connection: psycopg.Connection) -> tuple[Numbered, int]:

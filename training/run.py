@@ -27,7 +27,7 @@ from features.catalogue import Catalogue
 from features.database import connect
 from features.errors import TooFewSessionsError, TooLittleDataError
 from features.settings import Settings
-from features.signals import join, name_own, read_host, read_packed
+from features.signals import join, read_host, read_own
 from serving import bundle as bundles
 from serving.bundle import Bundle
 from training import content, tracking
@@ -67,10 +67,8 @@ def read_given(settings: Settings, connection: psycopg.Connection) -> Given:
     """Signals and pool as they are now; over a second connection as well, so that PostgreSQL works with two cores."""
     with connect(postgres.database_url(settings), autocommit=True) as other, ThreadPoolExecutor(1) as beside:
         hosts = beside.submit(read_host, other)
-        seen = beside.submit(read_packed, "learn_seen", other)
-        pool = beside.submit(take_pool, other)  # last: its rows are parsed while PostgreSQL has nothing more to do
-        packed = [*read_packed("learn_events", connection), *seen.result()]
-        events = join(name_own(packed, connection), *hosts.result())
+        pool = beside.submit(take_pool, other)
+        events = join(read_own(connection), *hosts.result())
         snapshot = make_snapshot(events.frame, settings.half_life_days, events.votes_left_out)
         return Given(snapshot, pool.result())
 
