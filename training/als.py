@@ -26,11 +26,9 @@ from training.popularity import appeal
 
 Bucket = tuple[NDArray[np.intp], csr_matrix, float]
 
-STEPS, FIRST_STEPS = (
-    3,
-    2,
-)  # of conjugate gradients a row: the library's three, and fewer where what is solved still moves
-FIRST = 0.75  # share of the iterations that take the fewer; with these, unlike with fewer to the end, no list is worse
+STEPS = 3  # of conjugate gradients for a row, as the library has it
+FIRST_STEPS = 2  # in the first iterations, while what a row is solved from still moves
+FIRST = 0.75  # share of the iterations that take these: with fewer steps to the very end recall falls
 LINE = 64  # bytes of a cache line
 BUCKET = 1.1  # rows whose regularisations differ by less share one: the library takes one a call, and calls cost
 LEAST_SHARE = 500  # rows that a thread takes at once; each share costs a product of the other side with itself
