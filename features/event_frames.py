@@ -15,8 +15,10 @@ ORDER = ("user_id", "artwork_id", "at", "kind", "value")  # what a frame of even
 _YEAR_2000 = 946_684_800_000_000  # PostgreSQL counts microseconds from here
 _NUMBERS = {"user": pl.Int32, "artwork": pl.Int32, "kind": pl.UInt8, "value": pl.Float32, "at": pl.Int64}
 
-#: A user, a kind of event, and big-endian numbers of theirs, one after the other: artwork_key, at, value (or nothing).
-Packed = tuple[str, str, bytes, bytes, bytes | None]
+#: A user, a kind of event, and theirs of it, one after the other.
+Packed = tuple[str, str, bytes]
+#: An event as it is packed; a value that is NaN is none.
+EVENT = np.dtype([("key", ">i4"), ("at", ">i8"), ("value", ">f4")])
 
 
 @dataclass(frozen=True)
@@ -29,27 +31,24 @@ class Numbered:
 
 
 def unpack_events(packed: Iterable[Packed], artwork_of: Mapping[int, str]) -> Numbered:
-    """What the queries `learn_seen` and `learn_events` pack, as far as ``artwork_of`` has the id of a key.
-
-    A value that is NaN is null.
-    """
+    """What the queries `learn_seen` and `learn_events` pack, as far as ``artwork_of`` has the id of a key."""
     groups = list(packed)
     users = sorted({user for user, *_ in groups})
     place = {user: number for number, user in enumerate(users)}
-    lengths = np.array([len(keys) // 4 for _, _, keys, _, _ in groups], dtype=np.int64)
-    keys, artworks = np.unique(_joined((keys for _, _, keys, _, _ in groups), ">i4"), return_inverse=True)
-    values = _joined((values or _unsaid(keys) for _, _, keys, _, values in groups), ">f4")
+    lengths = np.array([len(events) // EVENT.itemsize for *_, events in groups], dtype=np.int64)
+    events = np.frombuffer(b"".join(events for *_, events in groups), dtype=EVENT)
+    keys = events["key"].astype(np.int32)
+    places = np.full(max(int(keys.max(initial=0)), *artwork_of, 0) + 1, -1, np.int32)
+    places[list(artwork_of)] = np.arange(len(artwork_of))
     rows = {
         "user": np.repeat(np.array([place[user] for user, *_ in groups], dtype=np.int32), lengths),
-        "artwork": artworks.astype(np.int32),
-        "kind": np.repeat(np.array([KIND_CODES[kind] for _, kind, *_ in groups], dtype=np.uint8), lengths),
-        "value": values.astype(np.float32),
-        "at": _joined((at for _, _, _, at, _ in groups), ">i8").astype(np.int64) + _YEAR_2000,
+        "artwork": places[keys],
+        "kind": np.repeat(np.array([KIND_CODES[kind] for _, kind, _ in groups], dtype=np.uint8), lengths),
+        "value": events["value"].astype(np.float32),
+        "at": events["at"].astype(np.int64) + _YEAR_2000,
     }
-    named = np.array([key in artwork_of for key in keys.tolist()], dtype=bool)
     frame = pl.DataFrame(rows, schema=_NUMBERS).with_columns(pl.col("value").fill_nan(None))
-    ids = [artwork_of.get(key, "") for key in keys.tolist()]
-    return Numbered(users, ids, frame.filter(pl.Series(named[artworks], dtype=pl.Boolean)))
+    return Numbered(users, list(artwork_of.values()), frame.filter(pl.col("artwork") >= 0))
 
 
 def number_events(frame: pl.DataFrame) -> Numbered:
@@ -66,6 +65,16 @@ def number_events(frame: pl.DataFrame) -> Numbered:
     return Numbered(user_ids, artwork_ids, rows)
 
 
+def without(part: Numbered, kind: str, other: Numbered) -> Numbered:
+    """The part without its events of a kind that the other knows too, of the same user and artwork."""
+    code = KIND_CODES[kind]
+    named, known = (_named(each, each.rows["kind"] == code) for each in (part, other))
+    told = named.join(known, on=["user_id", "artwork_id"], how="semi")["row"]
+    kept = np.ones(part.rows.height, dtype=bool)
+    kept[told.to_numpy()] = False
+    return Numbered(part.user_ids, part.artwork_ids, part.rows.filter(pl.Series(kept)))
+
+
 def join_events(parts: Sequence[Numbered]) -> pl.DataFrame:
     """All of them as one frame: user_id, artwork_id, kind, value, at, sorted by ORDER."""
     users, user_places = _merge([part.user_ids for part in parts])
@@ -77,7 +86,8 @@ def join_events(parts: Sequence[Numbered]) -> pl.DataFrame:
         )
         for part, of_user, of_artwork in zip(parts, user_places, artwork_places, strict=True)
     )
-    rows = rows.sort("user", "artwork", "at", "kind", "value")
+    pair = pl.col("user").cast(pl.Int64) * len(artworks) + pl.col("artwork")
+    rows = rows.sort(pair, "at", "kind", "value")  # one number for two is quicker to compare
     return rows.select(
         user_id=users.gather(rows["user"]),
         artwork_id=artworks.gather(rows["artwork"]),
@@ -89,6 +99,9 @@ def join_events(parts: Sequence[Numbered]) -> pl.DataFrame:
 
 def number(ids: pl.Series) -> tuple[list[str], NDArray[np.int32]]:
     """The distinct ids in order, and the place of each id among them."""
+    if ids.is_sorted():  # as users are, everywhere
+        frame = ids.rename("id").to_frame().with_columns(run=runs("id"))
+        return frame.filter(begins("id"))["id"].to_list(), frame["run"].to_numpy().astype(np.int32)
     distinct = ids.unique().sort()
     return distinct.to_list(), ids.cast(pl.Enum(distinct)).to_physical().to_numpy().astype(np.int32)
 
@@ -102,8 +115,20 @@ def in_order(events: pl.DataFrame) -> pl.DataFrame:
 
 def runs(*columns: str) -> pl.Expr:
     """A number for each run of equal values, from 0; of a sorted frame: for each distinct value."""
+    return (begins(*columns).cum_sum() - 1).cast(pl.UInt32)
+
+
+def begins(*columns: str) -> pl.Expr:
+    """Whether a run of equal values begins in a row."""
     changes = [pl.col(name) != pl.col(name).shift() for name in columns]
-    return pl.any_horizontal(changes).fill_null(value=False).cum_sum().cast(pl.UInt32)
+    return pl.any_horizontal(changes).fill_null(value=True)
+
+
+def _named(part: Numbered, chosen: pl.Series) -> pl.DataFrame:
+    """The number of each chosen row, and whose and of what it is: row, user_id, artwork_id."""
+    rows = part.rows.with_row_index("row").filter(chosen)
+    users, artworks = pl.Series(part.user_ids, dtype=pl.String), pl.Series(part.artwork_ids, dtype=pl.String)
+    return rows.select("row", user_id=users.gather(rows["user"]), artwork_id=artworks.gather(rows["artwork"]))
 
 
 def _merge(lists: Sequence[Sequence[str]]) -> tuple[pl.Series, list[NDArray[np.int32]]]:
@@ -112,13 +137,3 @@ def _merge(lists: Sequence[Sequence[str]]) -> tuple[pl.Series, list[NDArray[np.i
     place = {each: number for number, each in enumerate(everything)}
     places = [np.array([place[each] for each in ids], dtype=np.int32) for ids in lists]
     return pl.Series(everything, dtype=pl.String), places
-
-
-def _joined(parts: Iterable[bytes], kind: str) -> NDArray[np.generic]:
-    """Numbers that came in parts."""
-    return np.frombuffer(b"".join(parts), dtype=kind)
-
-
-def _unsaid(keys: bytes) -> bytes:
-    """As many NaN as there are keys."""
-    return np.full(len(keys) // 4, np.nan, dtype=">f4").tobytes()

@@ -14,10 +14,21 @@ from typing import Any
 import numpy as np
 import polars as pl
 import psycopg
+from numpy.typing import NDArray
 
+from features.arrays import Floats
 from features.database import query
-from features.event_frames import Numbered, in_order, join_events, number_events, runs, unpack_events
-from features.weights import KINDS, weigh
+from features.event_frames import (
+    Numbered,
+    begins,
+    in_order,
+    join_events,
+    number_events,
+    runs,
+    unpack_events,
+    without,
+)
+from features.weights import KIND_CODES, KINDS, weigh
 
 
 @dataclass(frozen=True)
@@ -45,24 +56,28 @@ def read_events(connection: psycopg.Connection) -> Events:
 
 def read_own(connection: psycopg.Connection) -> Numbered:
     """What our own schema knows."""
-    packed = [row for name in ("learn_seen", "learn_events") for row in _fetch(connection, query(name))]
-    return unpack_events(packed, dict(_fetch(connection, query("learn_keys"))))
+    with connection.transaction():
+        connection.execute(query("learn_memory"))
+        packed = [row for name in ("learn_seen", "learn_events") for row in _fetch(connection, query(name))]
+        return unpack_events(packed, dict(_fetch(connection, query("learn_keys"))))
 
 
 def read_host(connection: psycopg.Connection) -> tuple[Numbered, int]:
-    """What the host's tables know beyond that, and the number of votes that were left out."""
+    """What the host's tables know, displays that we know too left out, and the number of votes that were left out."""
     texts = []
-    if _has_table(connection, "public.user_art_impressions"):
-        texts.append(_copy_events(connection, query("learn_impressions")))
-    if _has_table(connection, "public.art_favorites"):
-        texts.append(_copy_events(connection, query("learn_favourites")))
-    votes, left_out = _read_votes(connection)
+    with connection.transaction():
+        connection.execute(query("learn_memory"))
+        if _has_table(connection, "public.user_art_impressions"):
+            texts.append(_copy_events(connection, query("learn_impressions")))
+        if _has_table(connection, "public.art_favorites"):
+            texts.append(_copy_events(connection, query("learn_favourites")))
+        votes, left_out = _read_votes(connection)
     return number_events(pl.concat([*texts, votes])), left_out
 
 
 def join(own: Numbered, hosts: Numbered, votes_left_out: int) -> Events:
-    """All of it, as `read_events` has it."""
-    return Events(join_events([own, hosts]), votes_left_out)
+    """All of it, as `read_events` has it; a favourite that both know is ours."""
+    return Events(join_events([own, without(hosts, "favourite", own)]), votes_left_out)
 
 
 def sum_signals(events: pl.DataFrame, half_life_days: float, until: datetime | None = None) -> pl.DataFrame:
@@ -74,29 +89,49 @@ def sum_signals(events: pl.DataFrame, half_life_days: float, until: datetime | N
     the displays' equal (small, ageing) weights are all there is; the models normalise their scale away.
     """
     known = in_order(events if until is None else events.filter(pl.col("at") < until))
-    tells = pl.col("kind") != "displayed"
-    weighed = known.with_columns(weight=_weights(known, half_life_days, until), pair=runs("user_id", "artwork_id"))
-    pairs = weighed.group_by(pl.col("pair").set_sorted(), maintain_order=True).agg(
-        pl.col("user_id", "artwork_id").first(),
-        pl.col("weight").sum(),
-        pl.when(tells.any()).then(pl.col("weight").filter(tells).sum()).alias("taste"),
-        pl.col("at").min(),
+    first = known.select(begins("user_id", "artwork_id").arg_true()).to_series().to_numpy()
+    weights, at = _weights(known, half_life_days, until), known["at"].to_physical().to_numpy()
+    tells = (known["kind"] != "displayed").to_numpy()
+    pairs = known[first].select(
+        "user_id",
+        "artwork_id",
+        weight=pl.Series(np.add.reduceat(weights, first), dtype=pl.Float32),
+        taste=pl.Series(np.add.reduceat(weights * tells, first), dtype=pl.Float32),
+        at=pl.Series(np.minimum.reduceat(at, first)).cast(pl.Datetime("us", "UTC")),
     )
-    return pairs.drop("pair").with_columns(pl.col("weight", "taste").cast(pl.Float32))
+    told = pl.Series(np.logical_or.reduceat(tells, first))
+    return pairs.with_columns(taste=pl.when(told).then("taste"))
 
 
-def _weights(events: pl.DataFrame, half_life_days: float, until: datetime | None) -> pl.Series:
-    """The weight of each event of a frame in order, shape (n,); Float64, for it is rounded after summing."""
+def _weights(events: pl.DataFrame, half_life_days: float, until: datetime | None) -> NDArray[np.float64]:
+    """The weight of each event of a frame in order, shape (n,); float64, for it is rounded after summing."""
     kinds = events["kind"].to_physical().to_numpy().astype(np.int8)
-    dwell = pl.when((pl.col("kind") == "dwell") & (pl.col("value") > 0)).then(pl.col("value"))
     newest = events["at"].max() if until is None else until
     columns = events.select(
         value=pl.col("value").fill_null(float("nan")),
-        typical=dwell.median().over(runs("user_id")).fill_null(1.0),
         age=(pl.lit(newest, pl.Datetime("us", "UTC")) - pl.col("at")).dt.total_microseconds() / 86_400e6,
+        user=runs("user_id").cast(pl.Int64),
     )
-    value, typical, age = (columns[name].cast(pl.Float32).to_numpy() for name in ("value", "typical", "age"))
-    return pl.Series(weigh(kinds, value, age, typical, half_life_days)).cast(pl.Float64)
+    value, age = (columns[name].cast(pl.Float32).to_numpy() for name in ("value", "age"))
+    typical = _typical_dwell(columns["user"].to_numpy(), kinds, value)
+    return weigh(kinds, value, age, typical, half_life_days).astype(np.float64)
+
+
+def _typical_dwell(users: NDArray[np.int64], kinds: NDArray[np.int8], values: Floats) -> Floats:
+    """The median dwell of each event's user in seconds, 1 for one who has none; users are numbers from 0, in order."""
+    dwell = (kinds == KIND_CODES["dwell"]) & (values > 0)
+    whose = users[dwell]
+    # Positive numbers are in the order of their bits, so that one sort of whole numbers orders them user by user.
+    ordered = np.sort(whose << 32 | values[dwell].view(np.int32))
+    seconds = ordered.astype(np.int32).view(np.float32)
+    ends = np.cumsum(np.bincount(whose, minlength=int(users.max(initial=-1)) + 1))
+    counts = np.diff(ends, prepend=0)
+    told = counts > 0
+    upper = (ends - counts + counts // 2)[told]
+    lower = (ends - counts + (counts - 1) // 2)[told]
+    typical = np.ones(len(counts), np.float32)
+    typical[told] = (seconds[lower] + seconds[upper]) / 2
+    return typical[users]
 
 
 def _read_votes(connection: psycopg.Connection) -> tuple[pl.DataFrame, int]:
@@ -105,7 +140,7 @@ def _read_votes(connection: psycopg.Connection) -> tuple[pl.DataFrame, int]:
         return _frame(b""), 0
     sessions = query("learn_sessions")
     if _has_table(connection, "public.rai_sessions"):
-        sessions += " UNION " + query("learn_host_sessions")
+        sessions += " UNION ALL " + query("learn_host_sessions")
     votes = _copy_events(connection, query("learn_votes", sessions=sessions))
     told = votes.drop_nulls(["user_id", "artwork_id"])
     last = told.sort("at", "kind").unique(["user_id", "artwork_id"], keep="last", maintain_order=True)

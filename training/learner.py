@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -65,7 +65,9 @@ class Learner:
     fold_in: FoldIn
     fit: Callable[[Given], Fitted]
     params: Mapping[str, Any] = field(default_factory=dict)
-    one_core: bool = False  # its fit leaves the others idle, and takes little memory: two may go on at once
+    #: What may go on at once with its fit on everything: the fit that is judged, where it leaves cores idle and takes
+    #: little memory; judging alone, where both want one thread of BLAS; or nothing.
+    beside: Literal["fit", "judging", "nothing"] = "nothing"
 
 
 def of_matrix(

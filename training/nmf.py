@@ -38,7 +38,7 @@ def make_learner(config: NmfConfig) -> Learner:
     """NMF as a learner with these settings."""
     name = "minibatch-nmf" if config.batch_size else "nmf"
     settings = msgspec.structs.asdict(config)
-    return replace(of_matrix(name, "factors", "nonnegative", lambda given: fit(given, config), settings), one_core=True)
+    return replace(of_matrix(name, "factors", "nonnegative", lambda given: fit(given, config), settings), beside="fit")
 
 
 def fit(interactions: Interactions, config: NmfConfig) -> dict[str, np.ndarray]:

@@ -92,8 +92,8 @@ def train_on(learner: Learner, given: Given, settings: Settings, *, seed: int = 
         early = beside.submit(learn, learner, Given(halves.train, given.pool))
         judging = beside.submit(lambda: judge(early.result(), halves, given.pool, rules))
         forecast = beside.submit(learn_habits, snapshot.events, settings, seed)
-        if not learner.one_core:
-            judging.result()
+        if learner.beside != "fit":
+            (early if learner.beside == "judging" else judging).result()
         fitted = learn(learner, given)
         judged, habits = judging.result(), _habits(forecast.result, on_step)
     bundle = make_bundle(fitted, given, halves.kind, judged.metrics, str(rules), habits=habits)
@@ -108,8 +108,8 @@ def _at_once(learner: Learner) -> Iterator[ThreadPoolExecutor]:
     How many threads libraries use and which warnings are shown is the process's: what one fit sets must not end with
     another's.
     """
-    limits = threadpool_limits(1 if learner.one_core else None)
-    with limits, warnings.catch_warnings(), ThreadPoolExecutor(2) as beside:
+    limits = {"fit": (1, None), "judging": (1, "blas"), "nothing": (None, None)}
+    with threadpool_limits(*limits[learner.beside]), warnings.catch_warnings(), ThreadPoolExecutor(2) as beside:
         warnings.simplefilter("ignore", ConvergenceWarning)
         yield beside
 

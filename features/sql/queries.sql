@@ -813,10 +813,15 @@ ORDER BY l.served_at, l.recommendation_id;
 -- name: learn_keys
 SELECT artwork_key, artwork_id FROM vernissage.artwork_keys;
 
--- One row a user, its numbers packed (features.event_frames): a row an event costs ten times as much to send and read.
+-- Tables are read whole here: until the transaction ends they are hashed in memory, where they would go through files.
+-- name: learn_memory
+SET LOCAL work_mem = '256MB';
+
+-- One row a user, its events packed (features.event_frames): a row an event costs ten times as much to send and read.
+-- In one aggregate, which is what costs; the planner believes each to need 8 kB a row, and would rather go through files.
 -- name: learn_seen
-SELECT s.user_id, 'displayed' AS kind, string_agg(int4send(s.artwork_key), ''::bytea) AS keys,
-       string_agg(timestamptz_send(s.seen_at), ''::bytea) AS at, NULL::bytea AS values
+SELECT s.user_id, 'displayed' AS kind,
+       string_agg(int4send(s.artwork_key) || timestamptz_send(s.seen_at) || '\x7fc00000'::bytea, ''::bytea) AS events
 FROM vernissage.seen AS s GROUP BY s.user_id;
 
 -- name: learn_impressions
@@ -828,18 +833,15 @@ LEFT JOIN vernissage.seen_bits AS b ON b.user_id = i.user_id AND b.block = k.art
 WHERE coalesce(get_bit(b.bits, k.artwork_key & 1023), 0) = 0;
 
 -- name: learn_events
-SELECT e.user_id, e.kind, string_agg(int4send(e.artwork_key), ''::bytea) AS keys,
-       string_agg(timestamptz_send(e.at), ''::bytea) AS at,
-       string_agg(float4send(coalesce(e.value, 'NaN')), ''::bytea) AS values
+SELECT e.user_id, e.kind,
+       string_agg(int4send(e.artwork_key) || timestamptz_send(e.at) || float4send(coalesce(e.value, 'NaN')), ''::bytea)
+           AS events
 FROM vernissage.events AS e WHERE e.kind <> 'displayed' GROUP BY e.user_id, e.kind;
 
 -- name: learn_favourites
 SELECT f.user_id, f.artwork_id, 'favourite' AS kind, NULL::real AS value,
        (date_part('epoch', f.created_at) * 1000000)::bigint AS at
-FROM public.art_favorites AS f
-WHERE NOT EXISTS (
-    SELECT FROM vernissage.events AS e JOIN vernissage.artwork_keys AS k USING (artwork_key)
-    WHERE e.user_id = f.user_id AND k.artwork_id = f.artwork_id AND e.kind = 'favourite');
+FROM public.art_favorites AS f;
 
 -- Votes name neither user nor artwork: the prompt and the session must each lead to exactly one, else they lead to NULL.
 -- (With HAVING in the place of CASE the planner expects a single session, and compares every vote with every session.)
@@ -849,7 +851,8 @@ WITH prompts AS (
     FROM public.art_sessions AS a GROUP BY a.prompt
 ), people AS (
     SELECT n.session_id, CASE WHEN min(n.user_id) = max(n.user_id) THEN min(n.user_id) END AS user_id
-    FROM ({sessions}) AS n GROUP BY n.session_id
+    FROM ({sessions}) AS n WHERE n.session_id IN (SELECT v.session_id FROM public.art_votes AS v)
+    GROUP BY n.session_id
 )
 SELECT u.user_id, p.artwork_id,
        CASE WHEN v.vote > 0 THEN 'like' ELSE 'dislike' END AS kind, NULL::real AS value,
@@ -860,7 +863,7 @@ LEFT JOIN people AS u ON u.session_id = v.session_id
 WHERE v.vote <> 0;
 
 -- name: learn_sessions
-SELECT session_id, user_id FROM vernissage.sessions UNION SELECT session_id, user_id FROM vernissage.served_lists;
+SELECT session_id, user_id FROM vernissage.sessions UNION ALL SELECT session_id, user_id FROM vernissage.served_lists;
 
 -- name: learn_host_sessions
 SELECT client_session_id, user_id FROM public.rai_sessions

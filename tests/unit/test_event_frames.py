@@ -9,7 +9,17 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.event_frames import ORDER, Packed, in_order, join_events, number_events, runs, unpack_events
+from features.event_frames import (
+    EVENT,
+    ORDER,
+    Packed,
+    in_order,
+    join_events,
+    number_events,
+    runs,
+    unpack_events,
+    without,
+)
 from features.signals import sum_signals
 from features.weights import KINDS
 
@@ -19,8 +29,8 @@ NAMES = st.sampled_from(["ann", "Bob", "10", "9", "émil", "artwork"])
 
 def packed(user: str, kind: str, keys: list[int], at: list[int], values: list[float] | None = None) -> Packed:
     """As the queries pack them."""
-    told = None if values is None else np.array(values, dtype=">f4").tobytes()
-    return user, kind, np.array(keys, dtype=">i4").tobytes(), np.array(at, dtype=">i8").tobytes(), told
+    told = values or [np.nan] * len(keys)
+    return user, kind, np.array(list(zip(keys, at, told, strict=True)), dtype=EVENT).tobytes()
 
 
 def text(*rows: tuple[str, str, str, float | None, int]) -> pl.DataFrame:
@@ -60,6 +70,15 @@ def test_what_has_no_artwork_any_more_is_left_out() -> None:
     events = packed("bob", "dwell", [9, 7, 8], [1, 2, 3], [1.0, 2.0, 3.0])
     found = join_events([unpack_events([events, packed("eve", "displayed", [8], [4])], {7: "a"})])
     assert found.equals(text(("bob", "a", "dwell", 2.0, 2)))
+
+
+def test_what_another_part_knows_too_is_left_out_of_one() -> None:
+    """Of the kind alone that is asked about, and of the same person and artwork; ids and not numbers are compared."""
+    ours = unpack_events([packed("eve", "favourite", [7], [4]), packed("bob", "like", [7], [4])], {3: "z", 7: "a"})
+    rows = [("eve", "a", "favourite"), ("bob", "a", "favourite"), ("eve", "b", "favourite"), ("eve", "a", "like")]
+    hosts = number_events(text(*((*row, None, 9) for row in rows)))
+    wanted = text(*((*row, None, 9) for row in rows[1:])).sort(ORDER)
+    assert join_events([without(hosts, "favourite", ours)]).equals(wanted)
 
 
 def test_no_events_are_a_frame_too() -> None:
