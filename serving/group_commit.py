@@ -1,10 +1,10 @@
 """What arrives while a write is under way goes together in the next one: one transaction and one flush for all.
 
-A commit waits for the disk once, and a statement is begun and ended once, however much they hold. So nobody waits longer
-than for the write that is under way and the one that follows, and the more arrive the less each costs (group commit:
-DeWitt et al., "Implementation techniques for main memory database systems", SIGMOD 1984). A second write begins beside
-the first only when a whole group waits for it, or when the first has been patiently waited for: it may wait for a lock
-that the others do not need. Nothing here knows what is written.
+A commit waits for the disk once, and a statement is begun and ended once, however much they hold. So nobody waits
+longer than for the write that is under way and the one that follows, and the more arrive the less each costs (group
+commit: DeWitt et al., "Implementation techniques for main memory database systems", SIGMOD 1984). A second write begins
+beside the first only when a whole group waits for it, or when the first takes long: it may wait for a lock that the
+others do not need. Nothing here knows what is written.
 """
 
 from __future__ import annotations
