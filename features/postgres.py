@@ -469,7 +469,7 @@ def _launch(settings: Settings, *, fast: bool) -> str:
 
 
 def _fitting(binaries: Binaries, data: Path, account: _Account | None) -> dict[str, str]:
-    """What fits this machine and these binaries: LZ4 costs a tenth of PostgreSQL's own compression, where it is there."""
+    """What fits this machine and these binaries: LZ4, where it is there, costs a tenth of PostgreSQL's own method."""
     memory_mb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
     ask = [str(binaries.folder / "postgres"), "-D", str(data), "-C", "wal_compression", "-c", "wal_compression=lz4"]
     return {
