@@ -94,9 +94,9 @@ class Catalogue:
         return sums
 
     def hash_of(self, rows: NDArray[np.int32]) -> int:
-        """A hash of a set of artworks, given as rising rows, as a signed 64-bit integer.
+        """A hash of a set of artworks, given as strictly rising rows, as a signed 64-bit integer.
 
-        It is the sum of their scrambled keys: from the first to the last, without the gaps; most of a pool has few.
+        It is the sum of their scrambled keys: of all from the first to the last, minus those of the gaps between.
         """
         if not len(rows):
             return 0

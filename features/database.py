@@ -181,6 +181,7 @@ def make_pool(url: str, settings: Settings) -> Pool:
             "autocommit": True,  # a transaction begins with `transaction`, in one trip with its locks
             "connect_timeout": math.ceil(settings.database_wait_seconds),
             "application_name": "vernissage",
+            "client_encoding": "UTF8",  # whatever the database is in: ids are quoted in it, and hash alike everywhere
         },
         open=False,
     )

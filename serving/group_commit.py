@@ -10,6 +10,7 @@ others do not need. Nothing here knows what is written.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -47,9 +48,9 @@ class GroupCommit(Generic[Item, Result]):
         self._lanes = lanes
         self._queue: list[Waiter[Item, Result]] = []
         self._waiting = 0  # items
-        self._under_way: set[asyncio.Task[None]] = set()
-        self._latest = 0.0  # when the latest group began, by the loop's clock
-        self._timer: asyncio.TimerHandle | None = None  # set while a group may come to be waited for too long
+        self._under_way: dict[asyncio.Task[None], float] = {}  # and when each began, by the loop's clock
+        self._awake = False  # whether the queue is looked at in the loop's next turn
+        self._timer: asyncio.TimerHandle | None = None  # set while those under way may come to take long
 
     async def write(self, owners: frozenset[str], items: Sequence[Item]) -> Sequence[Result]:
         """The results of ``items``, in order, durable. Raises QueueFullError, and whatever writing them raises."""
@@ -58,34 +59,37 @@ class GroupCommit(Generic[Item, Result]):
         waiter: Waiter[Item, Result] = Waiter(owners, items)
         self._queue.append(waiter)
         self._waiting += len(items)
-        self._go_on()
+        if not self._awake:  # in the next turn, so that whoever comes in this one is in the same group
+            self._awake = True
+            asyncio.get_running_loop().call_soon(self._look)
         return await waiter.done
 
-    def _go_on(self) -> None:
-        """Begin the next group if it is due; else look again once those under way have had their time."""
-        if not self._queue or len(self._under_way) >= self._lanes:
-            return
-        loop = asyncio.get_running_loop()
-        due = self._latest + PATIENCE_SECONDS
-        if not self._under_way or self._waiting >= self._most or loop.time() >= due:
-            self._latest = loop.time()
-            self._under_way.add(asyncio.create_task(self._run()))
-        elif self._timer is None:
-            self._timer = loop.call_at(due, self._lose_patience)
+    def _look(self) -> None:
+        """Look at what has come in the last turn."""
+        self._awake = False
+        self._go_on()
 
     def _lose_patience(self) -> None:
-        """Look again."""
+        """Look again, now that those under way have had their time."""
         self._timer = None
         self._go_on()
 
-    async def _run(self) -> None:
-        """Write one group, and begin the next. Its place is free before anybody else can come to look for one."""
-        try:
-            group = self._take()
-            if group:  # one that began beside it may have taken all
-                await self._write_group(group)
-        finally:
-            self._under_way.discard(asyncio.current_task())
+    def _go_on(self) -> None:
+        """Begin the groups that are due: one beside nothing or beside slow ones, and any that are whole."""
+        loop = asyncio.get_running_loop()
+        while self._queue and len(self._under_way) < self._lanes:
+            patient_until = max(self._under_way.values(), default=-math.inf) + PATIENCE_SECONDS
+            if self._waiting < self._most and loop.time() < patient_until:
+                self._timer = self._timer or loop.call_at(patient_until, self._lose_patience)
+                return
+            task = asyncio.create_task(self._write_group(self._take()))
+            self._under_way[task] = loop.time()
+            task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        """A group is no more under way; the next may be due, unless the loop itself is about to end."""
+        del self._under_way[task]
+        if not task.cancelled():
             self._go_on()
 
     def _take(self) -> list[Waiter[Item, Result]]:

@@ -54,11 +54,11 @@ class Ranking:
 
 
 def cut(evidence: Evidence, depth: int, keep: Mask) -> Evidence:
-    """What the model alone tells of the candidates that can be among the first ``depth``, and of what ``keep`` marks.
+    """The evidence without candidates that cannot be among the first ``depth``, but for what ``keep`` (m,) marks.
 
-    Others are left out where the model knows all and finds so many relevant: those of them with the best scores come
-    first then. The least of these scores is not looked for among many, which would cost more than all else: a bound
-    that is most likely below it is taken from a sample; and then once more, of those that are left.
+    Unless the model knows all and finds so many relevant, all stay; else the relevant with the best scores come first.
+    The least of these scores is not looked for among many, which would cost more than all else: a bound that is
+    most likely below it is taken from a sample; and then once more, of those that are left. Where it is not, all stay.
     """
     if evidence.model is None or len(evidence.rows) <= depth or np.isnan(evidence.model).any():
         return evidence

@@ -224,7 +224,7 @@ def make_taste_prior(arrays: Mapping[str, np.ndarray]) -> TastePrior:
 
 def make_factor_ranker(fold_in: FoldIn, arrays: Mapping[str, np.ndarray]) -> FactorRanker:
     """The ranker of a part of kind "factors". Raises BadBundleError when its gram matrix is not one."""
-    factors = arrays["factors"]
+    factors = np.ascontiguousarray(arrays["factors"])  # as a saved one is; pieces of another would be copied each time
     gram = arrays.get("gram", np.zeros((0, 0)))
     try:
         solved = _cholesky(gram) if fold_in == "nonnegative" else gram.astype(np.float64)

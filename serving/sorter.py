@@ -85,7 +85,7 @@ class _Work:
 
     def compare_if_needed(self) -> Evidence | None:
         """As `compare`, after `score` in the same thread; None where the model's scores are enough."""
-        evidence = self.scored or self.evidence
+        evidence = self.evidence if self.scored is None else self.scored
         return self._compared(evidence) if ladder.lacks(evidence, self.task.ask.limit) else None
 
     def _compared(self, evidence: Evidence) -> Evidence:

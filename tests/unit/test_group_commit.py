@@ -166,10 +166,12 @@ def test_beside_a_slow_write_the_next_begins_all_the_same() -> None:
             return items
 
         together: GroupCommit[int, int] = GroupCommit(write, most=100, room=1_000, lanes=2)
+        since = asyncio.get_running_loop().time()
         first = asyncio.create_task(together.write(frozenset("a"), [1]))
         await began.wait()
-        assert list(await together.write(frozenset("b"), [2])) == [2]
-        assert list(await together.write(frozenset("c"), [3])) == [3]
+        for n in range(2, 42):  # nor does each of them wait for it anew
+            assert list(await asyncio.wait_for(together.write(frozenset("b"), [n]), 10 * PATIENCE_SECONDS)) == [n]
+        assert asyncio.get_running_loop().time() - since < 20 * PATIENCE_SECONDS
         assert not first.done()
         held.set()
         assert list(await first) == [1]
@@ -189,3 +191,30 @@ def test_a_whole_group_waits_for_nobody_while_there_is_a_lane() -> None:
         await asyncio.gather(*writes)
 
     run(scene())
+
+
+def test_those_who_come_in_one_turn_go_together_and_no_more_lanes_begin_than_they_fill() -> None:
+    """Two whole groups, and the rest waits."""
+
+    async def scene() -> None:
+        disk = Disk()
+        together = commit(disk, most=4, lanes=3)
+        await asyncio.gather(*(together.write(frozenset({str(n)}), [n]) for n in range(10)))
+        assert [len(group) for group in disk.groups] == [4, 4, 2]
+        assert len(disk.groups) == 3
+
+    run(scene())
+
+
+def test_a_write_that_is_cancelled_with_the_loop_begins_no_other() -> None:
+    """Nobody is there any more to be told."""
+    disk = Disk(seconds=60)
+
+    async def scene() -> None:
+        together = commit(disk)
+        for n in range(2):
+            asyncio.get_running_loop().create_task(together.write(frozenset({str(n)}), [n]), name=f"caller-{n}")
+            await asyncio.sleep(0.01)
+
+    asyncio.run(scene())
+    assert disk.groups == [[0]]
