@@ -145,6 +145,7 @@ def fill(url: str, impressions: int) -> Past:
             _add(connection, people)
             with ThreadPoolExecutor(1) as threads, filling(connection, HOSTS):
                 connection.execute(_IMPRESSIONS, {"rounds": ROUNDS, "visit": VISIT, "artworks": len(artwork_ids)})
+                connection.execute(f"ANALYZE {HOSTS}")  # one by itself may have come before these rows were there
                 ours = threads.submit(_fill_ours, url)
             ours.result()
         sizes = {table: _sizes(connection, table) for table in TABLES}
