@@ -102,6 +102,10 @@ class ServiceFailedError(VernissageError):
     """The service stopped: {reason}."""
 
 
+class PortUnusableError(VernissageError):
+    """Nothing was started: {host}:{port} cannot be had: {reason}. Name another: `--port`, `PORT=... make demo`."""
+
+
 class BenchmarksMissingError(VernissageError):
     """There are no benchmarks in {folder}: they come with a clone of the project, not with the installed package."""
 

@@ -23,7 +23,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -128,17 +128,18 @@ def url(settings: Settings) -> str:
         return _url(_read_state(settings).password, server.port)
 
 
-def start(settings: Settings, *, fast: bool = False) -> str:
+def start(settings: Settings, *, fast: bool = False, on_launch: Callable[[], object] = lambda: None) -> str:
     """Make the cluster and its database where absent, start it where stopped, and return its URL.
 
-    ``fast`` gives up durability (fsync off), for tests. Raises PostgresNotFoundError or PostgresFailedError.
+    ``fast`` gives up durability (fsync off), for tests. ``on_launch`` is called right before a server is launched, not
+    where one runs: who stops what it started learns it so. Raises PostgresNotFoundError or PostgresFailedError.
     """
     if settings.database_url:
         return settings.database_url
     with _explained("start"), _lock(settings):
         if not _state_file(settings).exists():
             _make_cluster(settings, fast=fast)
-        _bring_up(settings, fast=fast)
+        _bring_up(settings, fast=fast, on_launch=on_launch)
         _make_database(url(settings).removesuffix(NAME) + "postgres")
         return url(settings)
 
@@ -433,7 +434,7 @@ def _initdb(staging: Path, password: str, binaries: Binaries, account: _Account 
 # Running it
 
 
-def _bring_up(settings: Settings, *, fast: bool) -> None:
+def _bring_up(settings: Settings, *, fast: bool, on_launch: Callable[[], object]) -> None:
     """Start the server unless one runs, trying again over what passes by itself, and wait until it answers."""
     data, deadline, said = _data(settings), time.monotonic() + WAIT_SECONDS, ""
     if not data.is_dir():
@@ -441,6 +442,7 @@ def _bring_up(settings: Settings, *, fast: bool) -> None:
         raise PostgresFailedError(action="start", reason=reason, log=_NO_LOG)
     while (server := _postmaster(data)) is None or not server.ready:
         if server is None:
+            on_launch()
             said = _launch(settings, fast=fast)
         hopeless = said and not any(words in said for words in _PASSING)
         if hopeless or time.monotonic() > deadline:
