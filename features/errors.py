@@ -111,7 +111,7 @@ class BenchmarksMissingError(VernissageError):
 
 
 class LoadFailedError(VernissageError):
-    """The load cannot be made: {reason}."""
+    """The load failed: {reason}."""
 
 
 class NoEarlierVersionError(VernissageError):
