@@ -18,6 +18,10 @@ class BadSettingError(VernissageError):
     """The setting {key} has the value {value!r}: {rule}."""
 
 
+class BadDatabaseUrlError(BadSettingError):
+    """{key} cannot be read: it must be like postgresql://user:password@host:5432/database. It is not shown here."""
+
+
 class PostgresNotFoundError(VernissageError):
     """No PostgreSQL was found. Set DATABASE_URL, install PostgreSQL, or `pip install vernissage[embedded]`."""
 

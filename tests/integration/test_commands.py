@@ -90,6 +90,15 @@ def test_a_database_that_was_started_by_hand_is_not_stopped(home: Settings) -> N
     assert postgres.status(home).running
 
 
+def test_an_unreadable_database_url_is_one_line_and_no_traceback(home: Settings) -> None:
+    """Whatever the command, it says which variable it is."""
+    process = vernissage(home, "migrate", DATABASE_URL="nonsense")
+    said, _ = process.communicate(timeout=WAIT_SECONDS)
+    assert process.returncode == 1
+    assert said.startswith("error: DATABASE_URL cannot be read")
+    assert len(said.splitlines()) == 1
+
+
 @pytest.mark.parametrize("command", ["serve", "demo"])
 def test_a_taken_port_is_said_in_one_line_before_anything_is_started(home: Settings, command: str) -> None:
     """No database is made and no traceback printed; the error says how to name another port."""
