@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 
@@ -27,7 +28,11 @@ class PostgresNotFoundError(VernissageError):
 
 
 class PostgresFailedError(VernissageError):
-    """PostgreSQL did not {action}: {reason}. Its log is {log}."""
+    """PostgreSQL did not {action}: {reason}{see}."""
+
+    def __init__(self, *, action: str, reason: str, log: Path | None = None) -> None:
+        """Name the log where there is one by now."""
+        super().__init__(action=action, reason=reason, see=f". Its log is {log}" if log and log.exists() else "")
 
 
 class DatabaseUnavailableError(VernissageError):
