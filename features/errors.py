@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 
@@ -18,12 +19,20 @@ class BadSettingError(VernissageError):
     """The setting {key} has the value {value!r}: {rule}."""
 
 
+class BadDatabaseUrlError(BadSettingError):
+    """{key} cannot be read: it must be like postgresql://user:password@host:5432/database. It is not shown here."""
+
+
 class PostgresNotFoundError(VernissageError):
     """No PostgreSQL was found. Set DATABASE_URL, install PostgreSQL, or `pip install vernissage[embedded]`."""
 
 
 class PostgresFailedError(VernissageError):
-    """PostgreSQL did not {action}: {reason}. Its log is {log}."""
+    """PostgreSQL did not {action}: {reason}{see}."""
+
+    def __init__(self, *, action: str, reason: str, log: Path | None = None) -> None:
+        """Name the log where there is one by now."""
+        super().__init__(action=action, reason=reason, see=f". Its log is {log}" if log and log.exists() else "")
 
 
 class DatabaseUnavailableError(VernissageError):
@@ -102,12 +111,16 @@ class ServiceFailedError(VernissageError):
     """The service stopped: {reason}."""
 
 
+class PortUnusableError(VernissageError):
+    """Nothing was started: {host}:{port} cannot be had: {reason}. Name another: `--port`, `PORT=... make demo`."""
+
+
 class BenchmarksMissingError(VernissageError):
     """There are no benchmarks in {folder}: they come with a clone of the project, not with the installed package."""
 
 
 class LoadFailedError(VernissageError):
-    """The load cannot be made: {reason}."""
+    """The load failed: {reason}."""
 
 
 class NoEarlierVersionError(VernissageError):

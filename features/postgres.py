@@ -23,7 +23,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -48,7 +48,6 @@ _COLLATION = "C"  # the order of C.UTF-8 too, by comparing bytes: several times 
 _STAGING = "postgres.new-"
 _LINE_PORT, _LINE_STATE = 3, 7  # in postmaster.pid
 _TOO_LONG = f"it took over {WAIT_SECONDS:.0f} s"
-_NO_LOG = "not written yet"
 _PASSING = ("still in use", "could not bind", "could not create any TCP/IP sockets", "lock file")
 _OPTIONS = {
     "listen_addresses": LOOPBACK,
@@ -128,17 +127,18 @@ def url(settings: Settings) -> str:
         return _url(_read_state(settings).password, server.port)
 
 
-def start(settings: Settings, *, fast: bool = False) -> str:
+def start(settings: Settings, *, fast: bool = False, on_launch: Callable[[], object] = lambda: None) -> str:
     """Make the cluster and its database where absent, start it where stopped, and return its URL.
 
-    ``fast`` gives up durability (fsync off), for tests. Raises PostgresNotFoundError or PostgresFailedError.
+    ``fast`` gives up durability (fsync off), for tests. ``on_launch`` is called right before a server is launched, not
+    where one runs: who stops what it started learns it so. Raises PostgresNotFoundError or PostgresFailedError.
     """
     if settings.database_url:
         return settings.database_url
     with _explained("start"), _lock(settings):
         if not _state_file(settings).exists():
             _make_cluster(settings, fast=fast)
-        _bring_up(settings, fast=fast)
+        _bring_up(settings, fast=fast, on_launch=on_launch)
         _make_database(url(settings).removesuffix(NAME) + "postgres")
         return url(settings)
 
@@ -221,7 +221,7 @@ def _binaries(folder: Path, source: Source) -> Binaries:
     found = re.search(r"\(PostgreSQL\) (\S+)", answer.stdout)
     if not found:
         reason = f"{folder / 'postgres'} gave no version: {answer.stderr.strip()}"
-        raise PostgresFailedError(action="run", reason=reason, log=_NO_LOG)
+        raise PostgresFailedError(action="run", reason=reason)
     return Binaries(folder, source, found[1])
 
 
@@ -249,9 +249,9 @@ def _data(settings: Settings) -> Path:
     return settings.home_path / (_read_state(settings).data if made else "postgres")
 
 
-def _log(data: Path) -> str:
+def _log(data: Path) -> Path:
     """The server's log file."""
-    return str(data / "server.log")
+    return data / "server.log"
 
 
 def _account(data: Path | None) -> _Account | None:
@@ -269,7 +269,7 @@ def _account(data: Path | None) -> _Account | None:
             entry = pwd.getpwnam(name)
             return _Account(entry.pw_uid, entry.pw_gid)
     reason = f"it does not run as root, and there is no account named {' or '.join(_ACCOUNTS)}"
-    raise PostgresFailedError(action="start", reason=reason, log=_NO_LOG)
+    raise PostgresFailedError(action="start", reason=reason)
 
 
 def _base(settings: Settings, account: _Account | None) -> Path:
@@ -351,7 +351,7 @@ def _explained(action: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise PostgresFailedError(action=action, reason=str(error), log=_NO_LOG) from error
+        raise PostgresFailedError(action=action, reason=str(error)) from error
 
 
 def _state_file(settings: Settings) -> Path:
@@ -365,7 +365,7 @@ def _read_state(settings: Settings) -> _State:
     try:
         return msgspec.json.decode(file.read_bytes(), type=_State)
     except msgspec.MsgspecError as error:
-        raise PostgresFailedError(action="answer", reason=f"{file} cannot be read: {error}", log=_NO_LOG) from error
+        raise PostgresFailedError(action="answer", reason=f"{file} cannot be read: {error}") from error
 
 
 def _write_state(settings: Settings, state: _State) -> None:
@@ -427,20 +427,21 @@ def _initdb(staging: Path, password: str, binaries: Binaries, account: _Account 
         if answer.returncode == 0:
             return
         answers.append(answer.stderr.strip())
-    raise PostgresFailedError(action="make its data folder", reason=answers[-1], log=_NO_LOG)
+    raise PostgresFailedError(action="make its data folder", reason=answers[-1])
 
 
 # Running it
 
 
-def _bring_up(settings: Settings, *, fast: bool) -> None:
+def _bring_up(settings: Settings, *, fast: bool, on_launch: Callable[[], object]) -> None:
     """Start the server unless one runs, trying again over what passes by itself, and wait until it answers."""
     data, deadline, said = _data(settings), time.monotonic() + WAIT_SECONDS, ""
     if not data.is_dir():
         reason = f"its data folder {data} is gone; remove {_state_file(settings)} to begin with an empty database"
-        raise PostgresFailedError(action="start", reason=reason, log=_NO_LOG)
+        raise PostgresFailedError(action="start", reason=reason)
     while (server := _postmaster(data)) is None or not server.ready:
         if server is None:
+            on_launch()
             said = _launch(settings, fast=fast)
         hopeless = said and not any(words in said for words in _PASSING)
         if hopeless or time.monotonic() > deadline:
@@ -457,7 +458,7 @@ def _launch(settings: Settings, *, fast: bool) -> str:
     port = state.port if _is_free(state.port) else _free_port()
     _write_state(settings, _State(state.data, state.password, port, binaries.source, binaries.version))
     options = _OPTIONS | _fitting(binaries, data, account) | {"port": str(port)} | (_FAST if fast else {})
-    log = Path(_log(data))
+    log = _log(data)
     seen = log.stat().st_size if log.exists() else 0
     command = [str(binaries.folder / "pg_ctl"), "start", "--wait", f"--timeout={WAIT_SECONDS:.0f}"]
     command += ["-D", str(data), "-l", str(log)]

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 
-from features.errors import BadSettingError
+from features.errors import BadDatabaseUrlError, BadSettingError
 
 Positive = Annotated[float, msgspec.Meta(gt=0, le=1e9)]  # no infinity either
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -184,12 +186,25 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     values = {key.removeprefix(PREFIX).lower(): value for key, value in given.items() if key.startswith(PREFIX)}
     if "database_url" not in values and given.get("DATABASE_URL"):
         values["database_url"] = given["DATABASE_URL"]
+    if values.get("database_url"):
+        ours = PREFIX + "DATABASE_URL"
+        _check_database_url(ours if ours in given else "DATABASE_URL", values["database_url"])
     known = {field.name: field.type for field in msgspec.structs.fields(Settings)}
     for name, value in values.items():
         if name not in known:
             raise BadSettingError(key=PREFIX + name.upper(), value=value, rule="no such setting")
         _check(name, value, known[name])
     return msgspec.convert(values, Settings, strict=False)
+
+
+def _check_database_url(key: str, value: str) -> None:
+    """Raises BadDatabaseUrlError, which shows nothing of the value, for it may hold a password."""
+    try:
+        ports = str(conninfo_to_dict(value).get("port", ""))
+    except ProgrammingError:
+        ports = "unreadable"
+    if ports and not ports.replace(",", "0").isdecimal():  # one for each host; what a password has before a / is here
+        raise BadDatabaseUrlError(key=key)  # outside of `except`: a traceback would show what psycopg says of the value
 
 
 def _check(name: str, value: str, kind: type) -> None:

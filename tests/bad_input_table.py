@@ -351,7 +351,7 @@ BODIES: dict[str, tuple[bytes, str]] = {
 }
 
 STRAY_PATHS = [
-    "/", "/v1", "/v1/", "/v1/users/ada", "/v1/users//next", "/v1/users/ada/next/", "/v1/users/a/b/next", "/v2/health",
+    "/v1", "/v1/", "/v1/users/ada", "/v1/users//next", "/v1/users/ada/next/", "/v1/users/a/b/next", "/v2/health",
     "/v1/%2e%2e/metrics", "/favicon.ico", "/v1/impressions/1", "/v1/\u00fc",
 ]  # fmt: skip
 

@@ -141,8 +141,13 @@ def download(settings: Settings, number: str, target: Path) -> Path:
 
     Raises TrackingError when there is no such version or no registry, BadBundleError when the version has no files.
     """
-    client = _client(settings)
-    uri = client.get_model_version_download_uri(settings.registered_model, number)
+    try:
+        uri = _client(settings).get_model_version_download_uri(settings.registered_model, number)
+    except MlflowException as error:
+        if error.error_code not in _ABSENT:
+            raise
+        known = "`vernissage models` lists those that there are"
+        raise TrackingError(reason=f"there is no version {number}; {known}") from error
     target.mkdir(parents=True, exist_ok=True)
     try:
         found = mlflow.artifacts.download_artifacts(uri, dst_path=str(target), tracking_uri=_uri(settings))

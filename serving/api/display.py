@@ -53,11 +53,12 @@ class _File:
 
 
 def routes() -> list[Route]:
-    """The page at /display and its files beneath."""
+    """The page at /display and its files beneath; the root leads to it."""
     files = {path.name: _read(path) for path in sorted(FOLDER.iterdir()) if path.suffix in MEDIA_TYPES}
     return [
+        Route("/", RedirectResponse(PATH[1:], 307)),  # relative: a proxy may have put a prefix before it
         Route(PATH, _Files(PATH, files)),
-        Route(PATH + "/", RedirectResponse(".." + PATH, 308)),  # relative: a proxy may have put a prefix before it
+        Route(PATH + "/", RedirectResponse(".." + PATH, 308)),
         Route(FILE_PATH, _Files(FILE_PATH, files)),
     ]
 

@@ -239,7 +239,7 @@ def _convert(data: dict[str, Any], kind: type, *, strict: bool) -> Any:
     try:
         return msgspec.convert(data, kind, strict=strict)
     except msgspec.ValidationError as error:
-        raise bad_field(error) from error
+        raise bad_field(error, kind) from error
 
 
 def _inflate(raw: bytes, most: int) -> bytes:

@@ -7,6 +7,8 @@ import re
 import msgspec
 from starlette.responses import Response
 
+from serving.api.rules import whole_rule
+
 MEDIA_TYPE = "application/problem+json"
 
 
@@ -76,12 +78,12 @@ def respond(problem: Problem, request_id: str) -> Response:
 _AT = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 
 
-def bad_field(error: msgspec.ValidationError, prefix: str = "") -> Problem:
-    """The problem of a value that breaks its rule: code bad_<field>, naming the field and the rule."""
+def bad_field(error: msgspec.ValidationError, kind: type) -> Problem:
+    """The problem of a value of ``kind`` that breaks its rule: code bad_<field>, naming the field and the rule."""
     text = str(error)
     match = _AT.search(text)
-    path = prefix + (match["path"] if match else "")
-    rule = _AT.sub("", text)
+    path = match["path"] if match else ""
+    rule = whole_rule(_AT.sub("", text), kind, path)
     name = re.split(r"[.\[]", path.replace("[...]", ""))[-1 if "." in path else 0] or "body"
     missing = re.match(r"Object missing required field `(\w+)`", rule)
     if missing:

@@ -7,7 +7,7 @@
 //   wall, page                        what hangs and for how long; the words around it
 
 import { entrance } from "./genome.js";
-import { findPass, makePass, takeSession } from "./identity.js";
+import { findPass, hasEnded, makePass, takeSession } from "./identity.js";
 import { Outbox } from "./outbox.js";
 import { Page } from "./page.js";
 import { Painter } from "./painter.js";
@@ -104,7 +104,7 @@ async function open({ token, user }) {
     page.stats(...statsOf(session));
     page.progress(wall.replayed ? 0 : wall.share);
     if (session.denied && wall.due !== null && session.ready.length === 0)
-      askForPass("The pass has ended. The wall goes on with a new token.");
+      askForPass(`${denialOf(session)}. The wall goes on with a new token.`);
     if (page.panelShows) page.panel(workings({ wire, session, outbox, tried, wall, journal, shelf }));
   }
 
@@ -196,13 +196,19 @@ function takeSpares(identity, journal) {
   return fresh ? spares.claims.filter((claim) => !journal.holds(claim.claim_id)) : [];
 }
 
+/** Why the service does not take the pass, in words; that one has ended the service does not say, but the pass itself. */
+function denialOf(session) {
+  if (session.denied.status !== 401) return "The pass is not for this";
+  return hasEnded(pass.token) ? "The pass has ended" : "The pass is not valid here";
+}
+
 /** What is going on, in words. */
 function stateOf(session, wall) {
   const left = session.ready.length;
   if (session.denied)
     return {
       mood: "ended",
-      text: `${session.denied.status === 401 ? "The pass has ended" : "The pass is not for this"}. ${held(left, wall)}`,
+      text: `${denialOf(session)}. ${held(left, wall)}`,
     };
   if (wall.replayed) return { mood: "live", text: "From what you have seen. Esc: back to the wall." };
   const trouble = session.trouble;

@@ -74,14 +74,24 @@ function lockOf(id) {
   return `vernissage/session/${id}`;
 }
 
-/** The user that a token names in its payload; "" where it names none. */
+/** Whether the time that a token names is over. */
+export function hasEnded(token) {
+  return payloadOf(token).e * 1000 <= Date.now();
+}
+
+/** The user that a token names; "" where it names none. */
 function userOf(token) {
-  if (!token.startsWith(TOKEN)) return "";
+  return String(payloadOf(token).u ?? "");
+}
+
+/** What a token says; nothing where it is none. */
+function payloadOf(token) {
+  if (!token.startsWith(TOKEN)) return {};
   try {
     const payload = token.slice(TOKEN.length).split(".")[0].replaceAll("-", "+").replaceAll("_", "/");
     const octets = Uint8Array.from(atob(payload), (character) => character.charCodeAt(0));
-    return String(JSON.parse(new TextDecoder().decode(octets)).u ?? "");
+    return JSON.parse(new TextDecoder().decode(octets)) ?? {};
   } catch {
-    return "";
+    return {};
   }
 }

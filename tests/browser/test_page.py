@@ -219,10 +219,19 @@ def test_a_token_that_ends_is_said_and_a_new_one_goes_on(screen: OpenScreen, dis
     shown = screen(seconds=0.4)
     shown.open(token=mint(displayed, shown.user, seconds=3))
     shown.wait_for(lambda: shown.page.locator("#pass").is_visible(), "the form")
+    assert "The pass has ended." in shown.page.inner_text("#pass-why")
     shown.page.fill("[name=token]", mint(displayed, shown.user))
     before = len(journals(shown.page))
     shown.press("Enter")
     shown.wait_for(lambda: len(journals(shown.page)) > before, "pictures again")
+
+
+def test_a_forged_token_is_not_called_one_that_has_ended(screen: OpenScreen, displayed: Service) -> None:
+    """Who mistyped it must not look for a longer one."""
+    shown = screen()
+    shown.open(token=f"{mint(displayed, shown.user)}x", wait=False)
+    shown.wait_for(lambda: shown.page.locator("#pass").is_visible(), "the form")
+    assert "The pass is not valid here." in shown.page.inner_text("#pass-why")
 
 
 def test_it_respects_a_wish_for_less_motion_and_names_the_picture(screen: OpenScreen) -> None:

@@ -51,6 +51,13 @@ def test_a_slash_at_the_end_leads_to_the_page(displayed: Service) -> None:
     assert (answer.status_code, answer.headers["location"]) == (308, "../display")
 
 
+def test_the_root_leads_to_the_page(displayed: Service) -> None:
+    """For now, and relatively: whoever types the bare address sees the wall."""
+    answer = displayed.stranger.get("/")
+    assert (answer.status_code, answer.headers["location"]) == (307, "display")
+    assert displayed.stranger.get("/", follow_redirects=True).url.path == "/display"
+
+
 def test_nothing_in_the_files_names_another_host() -> None:
     """Scripts, styles, pictures and fonts are all of this folder."""
     for name in FILES:

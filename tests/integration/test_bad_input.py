@@ -11,11 +11,12 @@ import httpx
 import pytest
 from jsonschema import Draft202012Validator
 
-from tests.bad_input_table import CASES, FIELDS, ODD_ARTWORKS, REQUIRED, ROUTES, Case
+from tests.bad_input_table import CASES, EVENT, FIELDS, ODD_ARTWORKS, REQUIRED, ROUTES, Case
 from tests.host import Host
 from tests.service import Service
 
 Send = Callable[[Case], httpx.Response]
+KINDS = "dislike, displayed, dwell, favourite, like, skip"
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,29 @@ def test_bad_input_is_refused_with_its_code(send: Send, case: Case) -> None:
         assert answer.headers["www-authenticate"] == "Bearer"
     if case.status == 405:
         assert case.method not in answer.headers["allow"].split(", ")
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "body", "detail"),
+    [
+        (
+            "GET", "/v1/users/ada/next?orientation=round", None,
+            "orientation: Invalid enum value 'round': expected one of any, landscape, portrait, square",
+        ),
+        ("GET", "/v1/users/ada/next?limit=0", None, "limit: Expected `int` >= 1 and <= 200"),
+        ("GET", "/v1/users/ada/next?limit=201", None, "limit: Expected `int` >= 1 and <= 200"),
+        ("GET", "/v1/users/ada/next?limit=x", None, "limit: Expected `int`, got `str`"),
+        (
+            "POST", "/v1/impressions", {"events": [EVENT | {"kind": "nod"}]},
+            "events[0].kind: Invalid enum value 'nod': expected one of " + KINDS,
+        ),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_the_whole_rule(
+    service: Service, method: str, url: str, body: dict[str, Any] | None, detail: str
+) -> None:
+    """Every choice and both bounds, wherever the field is; so that the next request is right."""
+    assert service.client.request(method, url, json=body).json()["detail"] == detail
 
 
 @pytest.mark.parametrize("name", ROUTES)

@@ -360,7 +360,7 @@ def test_a_version_that_scores_otherwise_cannot_be_published(
 
 def test_an_unknown_version_is_named(two_versions: Settings, connection: psycopg.Connection) -> None:
     """As a registry's error, and nothing moves."""
-    with pytest.raises(TrackingError, match=r"version=99\) not found"):
+    with pytest.raises(TrackingError, match="no version 99; `vernissage models` lists"):
         publish("99", two_versions, connection)
     assert audit(connection) == [("publish", "1")]
 

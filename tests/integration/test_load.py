@@ -7,9 +7,11 @@ import json
 import threading
 import time
 
+import pytest
 from typer.testing import CliRunner
 
 from features.database import connect
+from features.errors import LoadFailedError
 from tests.host import Host
 from tests.service import Service
 from training.cli import app
@@ -83,6 +85,18 @@ def test_the_command_prints_what_came_of_it(service: Service, host: Host) -> Non
     assert found["displays_per_second_asked"] == 50
     assert found["wal_kb_per_1000_displays"] > 0
     assert found["routes"]["claims"]["first_try_share"] == 1
+
+
+@pytest.mark.parametrize(
+    ("scopes", "words"), [([], "status 401: give a key"), (["tokens"], "status 403: the key needs")]
+)
+def test_a_load_without_a_good_key_fails_at_once_and_says_so(service: Service, scopes: list[str], words: str) -> None:
+    """401 and 403, each with what to do about it; ten minutes of it would say no more."""
+    key = ["--key", service.make_key(*scopes)] if scopes else []
+    given = ["load", service.url, *key, "--sessions", "5"]
+    done = CliRunner().invoke(app, given, env={"DATABASE_URL": service.database_url})
+    assert isinstance(done.exception, LoadFailedError)
+    assert words in str(done.exception)
 
 
 def _pause_worker(service: Service, people: str) -> None:

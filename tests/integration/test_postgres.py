@@ -187,7 +187,7 @@ def test_stopping_where_no_home_is_makes_none(tmp_path: Path) -> None:
 
 def test_the_url_of_a_stopped_server_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
     """No URL is made up for a server that does not run."""
-    with pytest.raises(PostgresFailedError, match="vernissage db start"):
+    with pytest.raises(PostgresFailedError, match=r"start it with `vernissage db start`\.$"):  # there is no log to read
         postgres.url(Settings(home=str(tmp_path)))
 
 

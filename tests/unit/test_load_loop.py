@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
+from array import array
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
 import uvloop
+from rich.console import Console
 from typer.testing import CliRunner
 
+from features.errors import LoadFailedError
 from training.cli import app
-from training.load.crowd import Load, Run, _steps, drive
+from training.cli.load import _check_answers
+from training.load.checks import Account
+from training.load.crowd import Load, Run, Seen, _steps, drive
 from training.load.lines import Lines
-from training.load.tab import Tab, Wire
+from training.load.report import figures, table
+from training.load.tab import KINDS, Tab, Wire
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -142,6 +149,32 @@ def test_latencies_hold_the_queue_behind_a_service_that_stalls() -> None:
     took = serving(serve, job).seen["next"].took
     assert 99 <= len(took) <= 101
     assert sum(seconds > 0.3 for seconds in took) > 20  # a closed loop would have met the stall once
+
+
+def test_a_run_that_is_hardly_answered_with_success_fails_and_names_the_status() -> None:
+    """A table of noughts would look like a run without a fault."""
+    refused, slow = (Seen(statuses=Counter(told)) for told in ({200: 4, 503: 5, 401: 99}, {200: 40, 503: 99}))
+    with pytest.raises(LoadFailedError, match=r"12 were answered with success, 297 with status 401: give a key"):
+        _check_answers(found_of(refused)["all"])
+    _check_answers(found_of(slow)["all"])  # how slow it is is what a load is for
+
+
+def test_the_table_fits_80_columns_whatever_came_of_it() -> None:
+    """Large figures and several kinds of failure too: nothing is cut."""
+    seen = Seen(array("d", [0.0123] * 99_999 + [31.0] * 99_999), 199_998, 99_999, Counter({503: 123_456, 0: 99_999}))
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(table(found_of(seen)))
+    text = console.export_text()
+    assert "…" not in text
+    for whole in ("impressions", "settled", "599,994", "31,000", "66.67%", "503: 370,368"):
+        assert whole in text
+
+
+def found_of(seen: Seen) -> dict[str, Any]:
+    """The figures of a run that saw the same of every kind of request, and lost nothing."""
+    load = Load(sessions=10_000, seconds_per_artwork=6, seconds=600)
+    run = Run(load, [], [], dict.fromkeys(KINDS, seen), array("d"), 0, 0)
+    return figures(run, Account(displays=0, signals=0, lost=0, lost_signals=0, repeated=0))
 
 
 def test_a_repeat_and_a_refusal_are_counted() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.errors import BadSettingError
+from features.errors import BadDatabaseUrlError, BadSettingError
 from features.settings import PREFIX, Settings, read_settings
 
 FIELDS = [field.name for field in msgspec.structs.fields(Settings)]
@@ -54,6 +54,32 @@ def test_a_bad_value_is_named_with_its_rule(name: str, value: str) -> None:
     with pytest.raises(BadSettingError, match=re.escape(f"VERNISSAGE_{name} has the value {value!r}: ")) as caught:
         read_settings({f"VERNISSAGE_{name}": value})
     assert caught.value.context["rule"]
+
+
+@pytest.mark.parametrize("key", ["DATABASE_URL", "VERNISSAGE_DATABASE_URL"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "nonsense",
+        "postgres:/ada:s3cret@host/db",
+        "postgresql://ada:100%s3cret@host/db",
+        "postgresql://ada:s3cret/x@host/db",
+    ],
+)
+def test_an_unreadable_database_url_is_named_and_never_shown(key: str, value: str) -> None:
+    """It may hold a password, and what is wrong with it may be the password's own sign."""
+    with pytest.raises(BadDatabaseUrlError, match=f"^{key} cannot be read: it must be like postgresql://") as caught:
+        read_settings({key: value})
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__context__ is None  # what psycopg says shows it
+
+
+@pytest.mark.parametrize(
+    "value", ["dbname=art", "postgresql:///art?host=/run", "postgresql://a:1,b:2/art", "host=a port=5"]
+)
+def test_whatever_libpq_understands_is_a_database_url(value: str) -> None:
+    """Sockets, several hosts, and its own notation."""
+    assert read_settings({"DATABASE_URL": value}).database_url == value
 
 
 def test_a_setting_that_does_not_exist_is_an_error() -> None:

@@ -15,7 +15,10 @@ from rich.console import Console
 from features.errors import LoadFailedError
 from training.cli.ground import database, status
 
+OK = 200
 MOST_MINUTES = 240
+NEARLY_NONE = 0.1  # of the answers are a success: such a run says nothing of the service
+ADVICE = {401: "give a key that is alive: --key or LOAD_KEY", 403: "the key needs the scope frontend"}
 
 
 def load(  # noqa: PLR0917 - options of a command
@@ -37,8 +40,10 @@ def load(  # noqa: PLR0917 - options of a command
 
     Arrivals do not wait for answers, and latencies run from when a request was due.
 
-    It needs the service's database (VERNISSAGE_DATABASE_URL), adds its people to the host's users, and leaves them and
-    what they saw there: load only what is there to be tested. It ends with code 1 when anything was lost or repeated.
+    It needs the service's database (DATABASE_URL, or the embedded one of the same home, running), adds its people to
+    the host's users, and leaves them and what they saw there: load only what is there to be tested.
+
+    It ends with code 1 when anything was lost or repeated, or nearly nothing was answered with success.
     """
     from training.load.crowd import Load
 
@@ -54,18 +59,20 @@ def load(  # noqa: PLR0917 - options of a command
         connections=connections,
     )
     found = _run(asked, url, key)
+    _check_answers(found["all"])
     _show(found, as_json=as_json)
     if found["lost"] or found["lost_signals"] or found["repeated"]:
         raise typer.Exit(1)
 
 
 def _run(asked: Any, url: str, key: str) -> dict[str, Any]:
-    """Add people, drive, and compare with the database. Raises LoadFailedError when the service is not there."""
+    """Add people, drive, and compare with the database. Raises LoadFailedError when the service does not serve us."""
     from training.load.checks import add_people, measure, settle
     from training.load.crowd import drive
     from training.load.report import figures
 
     name = f"load-{uuid.uuid4().hex[:8]}"
+    _ask_once(f"{url.rstrip('/')}/v1/users/{name}/coverage", key)
     with database() as (_, connection):
         add_people(connection, name, asked.sessions)
         before = measure(connection)
@@ -85,6 +92,35 @@ def _run(asked: Any, url: str, key: str) -> dict[str, Any]:
         "database_kb_per_1000_displays": round((after.stored - before.stored) / 1e3 / thousands, 1),
         "wal_kb_per_1000_displays": round((after.written - before.written) / 1e3 / thousands, 1),
     }
+
+
+def _ask_once(address: str, key: str) -> None:
+    """Ask what changes nothing, before anybody is added. Raises LoadFailedError unless it is answered with success."""
+    import httpx
+
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    try:
+        answered = httpx.get(address, headers=headers, timeout=15).status_code
+    except httpx.HTTPError as error:
+        raise LoadFailedError(reason=f"{address} does not answer: {error}") from error
+    if answered != OK:
+        raise LoadFailedError(reason=f"a first request was answered with {_explain(answered)}")
+
+
+def _check_answers(whole: dict[str, Any]) -> None:
+    """Raises LoadFailedError when nearly no request was answered with success."""
+    failures = {int(status): count for status, count in whole["failures"].items()}
+    answers = whole["successes"] + sum(failures.values())
+    if failures and whole["successes"] < NEARLY_NONE * answers:
+        worst = max(failures, key=lambda status: failures[status])
+        found = f"of {answers:,} requests {whole['successes']:,} were answered with success"
+        raise LoadFailedError(reason=f"{found}, {failures[worst]:,} with {_explain(worst)}")
+
+
+def _explain(status: int) -> str:
+    """A status in words, and what to do about it where we know; 0: no answer came."""
+    words = f"status {status}" if status else "nothing"
+    return f"{words}: {ADVICE[status]}" if status in ADVICE else words
 
 
 def _show(found: dict[str, Any], *, as_json: bool) -> None:

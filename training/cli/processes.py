@@ -19,8 +19,8 @@ class Stopped(BaseException):
 
 
 @contextlib.contextmanager
-def children(at_end: Callable[[], object]) -> Iterator[Children]:
-    """A group of processes, stopped on leaving, then ``at_end`` is called; SIGINT and SIGTERM end the block quietly."""
+def children() -> Iterator[Children]:
+    """A group of processes, stopped on leaving, then its ``at_end`` is called; SIGINT and SIGTERM end it quietly."""
     group = Children()
     before = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -31,7 +31,8 @@ def children(at_end: Callable[[], object]) -> Iterator[Children]:
         for number in before:
             signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave anything running
         group.stop()
-        at_end()
+        if group.at_end is not None:
+            group.at_end()
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -40,6 +41,7 @@ class Children:
     """The processes started so far."""
 
     def __init__(self) -> None:
+        self.at_end: Callable[[], object] | None = None  # called once all are stopped
         self._running: list[tuple[str, subprocess.Popen[bytes]]] = []
 
     def start(self, name: str, command: Sequence[str], environment: dict[str, str]) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import os
+import socket
 import sys
 import time
 import urllib.error
 import urllib.request
-from functools import partial
 from typing import Annotated
 
 import typer
@@ -17,7 +16,7 @@ from rich.table import Table
 
 from features import postgres
 from features.database import connect, query
-from features.errors import ServiceFailedError
+from features.errors import PortUnusableError, ServiceFailedError
 from features.migrate import migrate
 from features.settings import Settings, read_settings
 from serving.keys import SCOPES, create_key, list_keys, revoke_key
@@ -26,18 +25,22 @@ from training.cli.processes import Children, children
 
 READY_SECONDS = 60.0
 DEMO_TOKEN_SECONDS = 86_400
+HIGHEST_PORT = 65_535
 keys = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
 
 
 def serve(
-    port: Annotated[int | None, typer.Option(help="Port; default: VERNISSAGE_PORT or 3000.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=HIGHEST_PORT, help="Port; default: VERNISSAGE_PORT or 3000.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes; default: VERNISSAGE_WORKERS or 1.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on; default: loopback only.")] = None,
     watch: Annotated[bool, typer.Option(help="Also watch the model registry, where MLflow is installed.")] = True,
 ) -> None:
     """Serve artworks over HTTP until Ctrl-C; starts the embedded database when no other is named."""
     settings = _with_options(read_settings(), port=port, workers=workers, host=host)
-    with children(partial(_stop_database, settings)) as group:
+    _check_port(settings)
+    with children() as group:
         _serve(group, settings, watch=watch)
         typer.echo(f"READY http://{settings.host}:{settings.port}")
         _fail_when_one_ends(group)
@@ -48,11 +51,18 @@ def demo(
     users: Annotated[int, typer.Option(help="Users of the synthetic world.", min=10)] = 2_000,
     artworks: Annotated[int, typer.Option(help="Artworks of the synthetic world.", min=10)] = 2_000,
     seed: Annotated[int, typer.Option(help="Seed of the synthetic world.")] = 1,
+    port: Annotated[
+        int | None,
+        typer.Option(envvar="PORT", min=1, max=HIGHEST_PORT, help="Port; default: VERNISSAGE_PORT or 3000."),
+    ] = None,
 ) -> None:
     """Everything at once: database, synthetic world, training, publishing, service, planning loop. Ctrl-C stops all."""
-    settings = _with_options(read_settings(), port=_port_of_environment(), workers=None, host=None)
+    settings = _with_options(read_settings(), port=port, workers=None, host=None)
     console = Console()
-    with children(partial(_stop_database, settings)) as group:
+    _check_port(settings)
+    with children() as group:
+        with console.status("starting PostgreSQL"):
+            _prepare_database(group, settings)
         _prepare_demo(settings, console, users, artworks, seed)
         environment = _serve(group, settings, watch=True)
         group.start("planner", [sys.executable, "-m", "training.cli", "plan", "--loop"], environment)
@@ -95,7 +105,7 @@ def revoke(key_id: Annotated[str, typer.Argument(help="The key's id, as `key lis
 
 def _serve(group: Children, settings: Settings, *, watch: bool) -> dict[str, str]:
     """Start the database if it is ours, the service and the watcher, wait for answers; the environment they have."""
-    _prepare_database(settings)
+    _prepare_database(group, settings)
     environment = {
         "VERNISSAGE_HOME": str(settings.home_path),
         "VERNISSAGE_WORKERS": str(settings.workers),
@@ -111,9 +121,24 @@ def _serve(group: Children, settings: Settings, *, watch: bool) -> dict[str, str
     return environment
 
 
-def _prepare_database(settings: Settings) -> None:
-    """Migrate; the embedded database is started and gets the host's tables too."""
-    with connect(postgres.start(settings)) as connection:
+def _check_port(settings: Settings) -> None:
+    """Raises PortUnusableError before anything is started in vain."""
+    try:
+        family, *_, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as BentoML does: closing ones do not count
+            probe.bind(address)
+    except OSError as error:
+        raise PortUnusableError(host=settings.host, port=settings.port, reason=error.strerror) from error
+
+
+def _prepare_database(group: Children, settings: Settings) -> None:
+    """Migrate; the embedded database is started, to be stopped in the end, and gets the host's tables too."""
+
+    def stop_in_the_end() -> None:
+        group.at_end = lambda: postgres.stop(settings)
+
+    with connect(postgres.start(settings, on_launch=stop_in_the_end)) as connection:
         migrate(connection, standalone=not settings.database_url)
 
 
@@ -122,8 +147,6 @@ def _prepare_demo(settings: Settings, console: Console, users: int, artworks: in
     from training.cli.train import train_models
     from training.cli.world import make_world
 
-    with console.status("starting PostgreSQL"):
-        _prepare_database(settings)
     with console.status(f"making a world of {users:,} users and {artworks:,} artworks"):
         exposures = make_world(settings, seed=seed, users=users, artworks=artworks)
     typer.echo("the world is there already" if exposures is None else f"{exposures:,} displays in the synthetic world")
@@ -135,7 +158,7 @@ def _wait_until_ready(group: Children, settings: Settings) -> None:
     end = time.monotonic() + READY_SECONDS
     while not _answers(f"http://{settings.host}:{settings.port}/readyz"):
         if group.ended() == "service":
-            raise ServiceFailedError(reason=f"it ended; is port {settings.port} in use?")
+            raise ServiceFailedError(reason="it ended before it was ready")
         if time.monotonic() > end:
             raise ServiceFailedError(reason=f"it was not ready within {READY_SECONDS:.0f} s")
         time.sleep(0.1)
@@ -170,26 +193,12 @@ def _fail_when_one_ends(group: Children) -> None:
     raise ServiceFailedError(reason=f"the {group.wait()} ended by itself")
 
 
-def _stop_database(settings: Settings) -> None:
-    """Stop the embedded database; another one is not ours to stop."""
-    if not settings.database_url:
-        postgres.stop(settings)
-
-
 def _with_options(settings: Settings, *, port: int | None, workers: int | None, host: str | None) -> Settings:
     """The settings with what the command line says instead."""
     import msgspec
 
     given = {"port": port, "workers": workers, "host": host}
     return msgspec.structs.replace(settings, **{name: value for name, value in given.items() if value is not None})
-
-
-def _port_of_environment() -> int | None:
-    """PORT, where it is set."""
-    port = os.environ.get("PORT")
-    if port is not None and not port.isdigit():
-        raise typer.BadParameter(f"PORT is {port!r}, not a number", param_hint="PORT")
-    return int(port) if port else None
 
 
 def _time(at: object) -> str:

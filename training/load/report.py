@@ -11,6 +11,7 @@ from training.load.checks import Account
 from training.load.crowd import OK, Run, Seen
 from training.load.tab import KINDS
 
+HEADERS = ("settled", "p50 ms", "p95 ms", "p99 ms", "max ms", "first\ntry", "no\nanswer", "not\n200")
 QUANTILES = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99, "max_ms": 1.0}
 
 
@@ -42,7 +43,7 @@ def figures(run: Run, account: Account) -> dict[str, Any]:
 
 
 def table(found: dict[str, Any]) -> Table:
-    """The routes of one run, a row each."""
+    """The routes of one run, a row each; it fits a terminal of 80 columns."""
     title = (
         f"{found['sessions']:,} sessions, an artwork every {found['seconds_per_artwork']:g} s, "
         f"{found['seconds']:.0f} s: {found['displays_per_second']:,.0f} displays/s of "
@@ -50,19 +51,24 @@ def table(found: dict[str, Any]) -> Table:
         f"repeated {found['repeated']}, refused {found['claims_refused']}, run dry {found['run_dry']}; "
         f"generator late by {found['generator_late_p99_ms']:g} ms (p99)"
     )
-    shown = Table("requests", title=title, title_justify="left")
-    for name in ("settled", "p50 ms", "p95 ms", "p99 ms", "max ms", "first try", "unanswered", "not 200"):
+    shown = Table("requests", title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+    for name in HEADERS:
         shown.add_column(name, justify="right")
     for name, route in (found["routes"] | {"all": found["all"]}).items():
         shown.add_row(
             name,
             f"{route['settled']:,}",
-            *(f"{route[quantile]:,.1f}" for quantile in QUANTILES),
+            *(_short(route[quantile]) for quantile in QUANTILES),
             f"{route['first_try_share']:.2%}",
             f"{route['unanswered']:,}",
-            ", ".join(f"{status}: {count:,}" for status, count in route["failures"].items()) or "none",
+            "\n".join(f"{status}: {count:,}" for status, count in route["failures"].items()) or "none",
         )
     return shown
+
+
+def _short(milliseconds: float) -> str:
+    """At most six characters; a tenth of a millisecond is nothing beside a second."""
+    return f"{milliseconds:,.0f}" if milliseconds >= 1000 else f"{milliseconds:.1f}"  # noqa: PLR2004 - a second
 
 
 def _of_route(seen: Seen) -> dict[str, Any]:
@@ -73,6 +79,7 @@ def _of_route(seen: Seen) -> dict[str, Any]:
         **{name: _milliseconds(took, quantile) for name, quantile in QUANTILES.items()},
         "first_try_share": round(seen.first_tries / asked, 5) if asked else 1.0,
         "unanswered": seen.unanswered,
+        "successes": seen.statuses[OK],
         "failures": {str(status): count for status, count in sorted(seen.statuses.items()) if status != OK},
     }
 
